@@ -1,0 +1,23 @@
+//! The voice engine without a window.
+//!
+//! [`Engine`] is an actor: commands in through its [`EngineHandle`], [`Event`]s out. Below it lie the session
+//! (who we are, where we are: a pure machine and its driver), the network, and the voice threads that run
+//! between the sound card and the voice socket. `docs/threads.md` says who owns what.
+
+pub mod audio;
+pub mod dsp;
+mod engine;
+mod error;
+mod event;
+pub mod net;
+mod room;
+mod session;
+mod settings;
+pub mod talk;
+pub mod voice;
+
+pub use engine::{Engine, EngineConfig, EngineHandle, Login};
+pub use error::{ClientError, ClientErrorCode};
+pub use event::{AudioState, Connection, EngineState, Event, Levels, Statistics, TalkerStatistics};
+pub use room::Room;
+pub use settings::{TalkMode, VoiceSettings};

@@ -1,0 +1,15 @@
+//! The voice plane: datagrams, their seal, their tag, the replay window. Byte layout: `docs/voice-packet.md`.
+
+mod header;
+mod probe;
+mod replay;
+mod seal;
+mod tag;
+
+pub use header::{
+    FrameDuration, HEADER_LEN, Header, InvalidPacket, Kind, VERSION, VoicePacket, kind_of, session_of,
+};
+pub use probe::{PROBE_LEN, Ping, Pong};
+pub use replay::ReplayWindow;
+pub use seal::{CannotOpen, OpeningKey, SEAL_LEN, SealingKey, key_id};
+pub use tag::{TAG_LEN, TagKey};
