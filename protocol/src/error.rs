@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn the_name_is_what_serde_writes() {
-        for code in [ErrorCode::MalformedMessage, ErrorCode::TooSlow, ErrorCode::Internal, ErrorCode::StorageFull] {
+        for code in
+            [ErrorCode::MalformedMessage, ErrorCode::TooSlow, ErrorCode::Internal, ErrorCode::StorageFull]
+        {
             assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{}\"", code.as_str()));
         }
     }

@@ -48,7 +48,9 @@ impl std::str::FromStr for Invite {
     fn from_str(text: &str) -> Result<Self, InvalidInvite> {
         let text = text.trim();
         let rest = match text.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case(INVITE_SCHEME) || scheme.eq_ignore_ascii_case("https") => {
+            Some((scheme, rest))
+                if scheme.eq_ignore_ascii_case(INVITE_SCHEME) || scheme.eq_ignore_ascii_case("https") =>
+            {
                 rest
             }
             Some(_) => return Err(InvalidInvite::Address),

@@ -46,7 +46,8 @@ impl<const N: usize> Serialize for Secret<N> {
 impl<'de, const N: usize> Deserialize<'de> for Secret<N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = zeroize::Zeroizing::new(String::deserialize(deserializer)?);
-        let bytes = zeroize::Zeroizing::new(STANDARD_NO_PAD.decode(text.as_bytes()).map_err(D::Error::custom)?);
+        let bytes =
+            zeroize::Zeroizing::new(STANDARD_NO_PAD.decode(text.as_bytes()).map_err(D::Error::custom)?);
         let bytes = <[u8; N]>::try_from(bytes.as_slice())
             .map_err(|_| D::Error::custom(format!("a secret of {N} bytes is expected")))?;
         Ok(Self(bytes))

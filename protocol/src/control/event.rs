@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn the_three_kinds_are_told_apart() {
-        let event = ServerMessage::Event(ServerEvent::Room(RoomChange::MemberOffline { session: SessionId(4) }));
+        let event =
+            ServerMessage::Event(ServerEvent::Room(RoomChange::MemberOffline { session: SessionId(4) }));
         let text = serde_json::to_string(&event).unwrap();
         assert_eq!(text, r#"{"event":"member_offline","data":{"session":4}}"#);
         assert!(matches!(

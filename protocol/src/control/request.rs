@@ -121,7 +121,10 @@ mod tests {
         assert_eq!(code(r#"{"id":1,"method":"leave","more":1}"#), (Some(1), ErrorCode::MalformedMessage));
         assert_eq!(code(r#"{"id":1,"method":"fly"}"#), (Some(1), ErrorCode::UnknownMethod));
         assert_eq!(code(r#"{"id":1,"method":"join"}"#), (Some(1), ErrorCode::InvalidParams));
-        assert_eq!(code(r#"{"id":1,"method":"join","params":{"channel":"x"}}"#), (Some(1), ErrorCode::InvalidParams));
+        assert_eq!(
+            code(r#"{"id":1,"method":"join","params":{"channel":"x"}}"#),
+            (Some(1), ErrorCode::InvalidParams)
+        );
         assert_eq!(
             code(r#"{"id":1,"method":"join","params":{"channel":1,"more":1}}"#),
             (Some(1), ErrorCode::InvalidParams)

@@ -191,15 +191,17 @@ pub(super) mod tests {
     use super::*;
 
     pub(crate) fn headers() -> impl Strategy<Value = Header> {
-        (any::<(u32, u32, u16, u32, u32)>(), 0usize..6, any::<bool>()).prop_map(|(numbers, duration, last)| Header {
-            session: SessionId(numbers.0),
-            context: ContextId(numbers.1),
-            epoch: Epoch(numbers.2),
-            sequence: numbers.3,
-            capture_time: numbers.4,
-            duration: FrameDuration::ALL[duration],
-            last_of_burst: last,
-        })
+        (any::<(u32, u32, u16, u32, u32)>(), 0usize..6, any::<bool>()).prop_map(
+            |(numbers, duration, last)| Header {
+                session: SessionId(numbers.0),
+                context: ContextId(numbers.1),
+                epoch: Epoch(numbers.2),
+                sequence: numbers.3,
+                capture_time: numbers.4,
+                duration: FrameDuration::ALL[duration],
+                last_of_burst: last,
+            },
+        )
     }
 
     proptest! {

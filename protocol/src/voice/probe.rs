@@ -55,7 +55,8 @@ impl Ping {
 impl Pong {
     /// The tagged datagram.
     pub fn to_bytes(&self, key: &TagKey) -> [u8; PROBE_LEN] {
-        let numbers = [self.session.0, self.sequence, self.client_time, self.server_time, self.pings_received];
+        let numbers =
+            [self.session.0, self.sequence, self.client_time, self.server_time, self.pings_received];
         write(Kind::Pong, numbers, key)
     }
 

@@ -19,7 +19,9 @@ impl ReplayWindow {
         match self.newest {
             None => true,
             Some(newest) if sequence > newest => true,
-            Some(newest) => newest - sequence < REPLAY_WINDOW && self.seen[block(sequence)] & bit(sequence) == 0,
+            Some(newest) => {
+                newest - sequence < REPLAY_WINDOW && self.seen[block(sequence)] & bit(sequence) == 0
+            }
         }
     }
 
@@ -76,7 +78,8 @@ mod tests {
 
     impl Model {
         fn accept(&mut self, sequence: u32) -> bool {
-            let old = self.newest.is_some_and(|newest| newest >= sequence && newest - sequence >= REPLAY_WINDOW);
+            let old =
+                self.newest.is_some_and(|newest| newest >= sequence && newest - sequence >= REPLAY_WINDOW);
             let fresh = !old && self.seen.insert(sequence);
             if fresh {
                 self.newest = self.newest.max(Some(sequence));

@@ -75,7 +75,9 @@ impl SealingKey {
         data.copy_from_slice(frame);
         let mut aad = AadBuffer::new(self.key.key_id(), &header);
         let view = EncryptionBufferView { aad: aad.bytes(), data, tag: &mut rest[..SEAL_LEN] };
-        self.key.encrypt(view, Counter::from(header.sequence)).expect("AES-GCM refuses only frames of gigabytes");
+        self.key
+            .encrypt(view, Counter::from(header.sequence))
+            .expect("AES-GCM refuses only frames of gigabytes");
         HEADER_LEN + frame.len() + SEAL_LEN
     }
 }
@@ -235,8 +237,7 @@ mod tests {
         let (key_id, counter) = (0x123, 0x4567);
         let metadata = hex::decode("4945544620534672616d65205747").unwrap();
         let plaintext = hex::decode("64726166742d696574662d736672616d652d656e63").unwrap();
-        let expected =
-            "9901234567b7412c2513a1b66dbb48841bbaf17f598751176ad847681a69c6d0b091c07018ce4adb34eb";
+        let expected = "9901234567b7412c2513a1b66dbb48841bbaf17f598751176ad847681a69c6d0b091c07018ce4adb34eb";
         let key = GenericEncryptionKey::<AwsLc, AwsLc>::derive_from(SUITE, key_id as u64, &base_key).unwrap();
         let mut sequence = MonotonicCounter::with_start_value(counter, u64::MAX);
         let frame = MediaFrameView::try_with_meta_data(&mut sequence, &plaintext, &metadata).unwrap();
@@ -286,7 +287,8 @@ mod tests {
             last_of_burst: true,
         };
         let mut out = [0; 200];
-        let length = SealingKey::derive(&secret, Epoch(2), header.session).seal(header, b"an Opus frame", &mut out);
+        let length =
+            SealingKey::derive(&secret, Epoch(2), header.session).seal(header, b"an Opus frame", &mut out);
         let tag = uplink.tag(&out[..length]);
         let vectors = include_str!("../../../docs/voice-packet.md");
         for part in [&out[..HEADER_LEN], &out[HEADER_LEN..length], &tag[..]] {
@@ -308,7 +310,8 @@ mod tests {
             duration: FrameDuration::Ms10,
             last_of_burst: true,
         };
-        let length = SealingKey::derive(&secret, header.epoch, header.session).seal(header, &[0; 50], &mut out);
+        let length =
+            SealingKey::derive(&secret, header.epoch, header.session).seal(header, &[0; 50], &mut out);
         assert_eq!(length + TAG_LEN, 94);
     }
 }

@@ -1,0 +1,2 @@
+DROP TABLE channel_acl;
+DROP TABLE channels;

@@ -1,0 +1,300 @@
+//! Configuration: defaults < `server.yaml` < environment (`VOIP_SERVER__CONTROL_PORT=9100`) < flags.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use voip_protocol::limits::{DEFAULT_CONTROL_PORT, DEFAULT_VOICE_PORT};
+
+/// Everything that can be set. `server.yaml.example` documents each key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the certificate, the token secret and, by default, the database live.
+    pub data_dir: PathBuf,
+    /// Sockets.
+    pub server: ServerConfig,
+    /// Database.
+    pub database: DatabaseConfig,
+    /// Tokens and accounts.
+    pub security: SecurityConfig,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+/// Sockets.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// Address to listen on, both planes.
+    pub bind_address: IpAddr,
+    /// TCP port of the control plane; 0 takes a free one.
+    pub control_port: u16,
+    /// UDP port of the voice plane; 0 takes a free one.
+    pub voice_port: u16,
+    /// Whether the control plane speaks TLS. Plain text is for loopback alone.
+    pub tls: bool,
+}
+
+/// Database.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseConfig {
+    /// `sqlite:PATH`, `sqlite::memory:` or `postgres://user:password@host/name`. Empty: `voip.db` in `data_dir`.
+    pub url: String,
+    /// Connections in the pool.
+    pub max_connections: u32,
+    /// How long a request waits for one of them, in seconds.
+    pub acquire_timeout_seconds: u64,
+}
+
+/// Tokens and accounts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SecurityConfig {
+    /// Signs access tokens; at least 32 characters. None: one is made and kept in `data_dir`.
+    pub jwt_secret: Option<SecretString>,
+    /// Life time of an access token, in minutes.
+    pub access_token_minutes: u32,
+    /// Whether people may register themselves.
+    pub registration: bool,
+}
+
+/// Logs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Filter, as `info` or `voip_server=debug,warn`.
+    pub level: String,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file is not there or cannot be read.
+    #[error("the configuration file {} cannot be read: {reason}", file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// An unknown key or a bad value.
+    #[error("the configuration is wrong: {0}")]
+    Value(String),
+}
+
+/// Access tokens are signed with HMAC-SHA-256: a shorter secret is its weak point (RFC 7518 §3.2).
+const MIN_JWT_SECRET: usize = 32;
+/// What examples and tutorials use, in lower case.
+const PLACEHOLDERS: [&str; 4] = ["change", "secret", "example", "your-"];
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("data"),
+            server: ServerConfig::default(),
+            database: DatabaseConfig::default(),
+            security: SecurityConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            bind_address: IpAddr::from([0, 0, 0, 0]),
+            control_port: DEFAULT_CONTROL_PORT,
+            voice_port: DEFAULT_VOICE_PORT,
+            tls: true,
+        }
+    }
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self { url: String::new(), max_connections: 20, acquire_timeout_seconds: 5 }
+    }
+}
+
+impl Default for SecurityConfig {
+    fn default() -> Self {
+        Self { jwt_secret: None, access_token_minutes: 60, registration: true }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".into() }
+    }
+}
+
+impl Config {
+    /// Reads `file` (`server.yaml` where none is named and one is there) and the environment.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let environment =
+            config::Environment::with_prefix("VOIP").prefix_separator("_").separator("__").try_parsing(true);
+        Self::from_sources(file, environment)
+    }
+
+    fn from_sources(file: Option<&Path>, environment: config::Environment) -> Result<Self, ConfigError> {
+        let mut builder = config::Config::builder();
+        let default = Path::new("server.yaml");
+        let file = file.or_else(|| default.exists().then_some(default));
+        if let Some(file) = file {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| ConfigError::File { file: file.to_owned(), reason: error.to_string() })?;
+            builder = builder.add_source(config::File::from_str(&text, config::FileFormat::Yaml));
+        }
+        let config: Self =
+            builder.add_source(environment).build().and_then(config::Config::try_deserialize).map_err(
+                |error| {
+                    let place = file.map_or_else(|| "environment".into(), |file| file.display().to_string());
+                    ConfigError::Value(format!("{error} (in {place})"))
+                },
+            )?;
+        config.checked()
+    }
+
+    /// What a desktop app hosts with: all in one folder, reachable from the network.
+    pub fn embedded(data_dir: &Path, control_port: u16, voice_port: u16) -> Self {
+        let config = Self {
+            data_dir: data_dir.to_owned(),
+            server: ServerConfig { control_port, voice_port, ..ServerConfig::default() },
+            ..Self::default()
+        };
+        config.with_database_url()
+    }
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        let wrong = |what: &str| Err(ConfigError::Value(what.into()));
+        if !self.server.tls && !self.server.bind_address.is_loopback() {
+            return wrong(
+                "server.tls is off: that is allowed on a loopback server.bind_address alone, as 127.0.0.1",
+            );
+        }
+        if self.server.control_port != 0 && self.server.control_port == self.server.voice_port {
+            // TCP and UDP could share it, but a firewall rule that means one would then mean both.
+            return wrong("server.control_port and server.voice_port must differ");
+        }
+        if self.database.max_connections == 0 {
+            return wrong("database.max_connections must be at least 1");
+        }
+        if self.security.access_token_minutes == 0 {
+            return wrong("security.access_token_minutes must be at least 1");
+        }
+        if let Some(secret) = &self.security.jwt_secret {
+            let secret = secret.expose_secret();
+            if secret.len() < MIN_JWT_SECRET {
+                return wrong(
+                    "security.jwt_secret is too short: give it 32 characters or more, or leave it out",
+                );
+            }
+            let lower = secret.to_lowercase();
+            let placeholder = PLACEHOLDERS.iter().any(|word| lower.contains(word));
+            if placeholder && !self.server.bind_address.is_loopback() {
+                return wrong(
+                    "security.jwt_secret looks like a placeholder: make one of your own, or leave it out",
+                );
+            }
+        }
+        Ok(self.with_database_url())
+    }
+
+    fn with_database_url(mut self) -> Self {
+        if self.database.url.is_empty() {
+            self.database.url = format!("sqlite:{}", self.data_dir.join("voip.db").display());
+        }
+        self
+    }
+}
+
+impl DatabaseConfig {
+    /// The URL with its password masked, for people and logs.
+    pub fn masked_url(&self) -> String {
+        match (self.url.split_once("://"), self.url.rfind('@')) {
+            (Some((scheme, _)), Some(at)) => {
+                let user = &self.url[scheme.len() + 3..at];
+                let user = user.split_once(':').map_or(user, |(user, _)| user);
+                format!("{scheme}://{user}:***{}", &self.url[at..])
+            }
+            _ => self.url.clone(),
+        }
+    }
+}
+
+impl std::fmt::Debug for DatabaseConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DatabaseConfig")
+            .field("url", &self.masked_url())
+            .field("max_connections", &self.max_connections)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn load(yaml: Option<&str>, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = yaml.map(|yaml| {
+            let file = folder.path().join("server.yaml");
+            std::fs::write(&file, yaml).unwrap();
+            file
+        });
+        let variables: HashMap<_, _> =
+            environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let environment = config::Environment::with_prefix("VOIP")
+            .prefix_separator("_")
+            .separator("__")
+            .try_parsing(true)
+            .source(Some(variables));
+        Config::from_sources(file.as_deref(), environment)
+    }
+
+    #[test]
+    fn environment_over_file_over_defaults() {
+        let yaml = "server:\n  control_port: 9100\n  voice_port: 9101\n";
+        let config = load(
+            Some(yaml),
+            &[("VOIP_SERVER__CONTROL_PORT", "9200"), ("VOIP_DATABASE__MAX_CONNECTIONS", "3")],
+        );
+        let config = config.unwrap();
+        assert_eq!((config.server.control_port, config.server.voice_port), (9200, 9101));
+        assert_eq!(config.database.max_connections, 3);
+        assert_eq!(config.database.url, "sqlite:data/voip.db");
+    }
+
+    #[test]
+    fn each_fault_names_its_key() {
+        let fault = |yaml, environment: &[_]| load(Some(yaml), environment).unwrap_err().to_string();
+        assert!(fault("server:\n  kontrol_port: 1\n", &[]).contains("kontrol_port"));
+        assert!(fault("server:\n  control_port: 99999\n", &[]).contains("control_port"));
+        assert!(fault("server: [", &[]).contains("server.yaml"));
+        assert!(fault("", &[("VOIP_SERVER__FOO", "1")]).contains("foo"));
+        assert!(fault("server: {tls: false}", &[]).contains("server.tls"));
+        assert!(fault("security: {jwt_secret: short}", &[]).contains("jwt_secret"));
+        let long = "security: {jwt_secret: please-change-me-please-change-me-0123456789}";
+        assert!(fault(long, &[]).contains("placeholder"));
+        assert!(load(Some(long), &[("VOIP_SERVER__BIND_ADDRESS", "127.0.0.1")]).is_ok());
+        let missing = Config::load(Some(Path::new("/nowhere/server.yaml"))).unwrap_err().to_string();
+        assert!(missing.contains("/nowhere/server.yaml"));
+    }
+
+    #[test]
+    fn passwords_are_masked() {
+        let config = |url: &str| DatabaseConfig { url: url.into(), ..DatabaseConfig::default() };
+        let masked = config("postgres://voip:p@ss:word@db.example.org/voip").masked_url();
+        assert_eq!(masked, "postgres://voip:***@db.example.org/voip");
+        assert_eq!(config("sqlite:data/voip.db").masked_url(), "sqlite:data/voip.db");
+        assert!(!format!("{:?}", config("postgres://u:hidden@h/d")).contains("hidden"));
+    }
+}

@@ -1,0 +1,113 @@
+//! One WebSocket session: requests in, answers and events out.
+
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use voip_protocol::{
+    ErrorBody, ErrorCode,
+    control::{MeReply, ServerMessage, parse_request},
+    limits::MAX_CONTROL_MESSAGE,
+};
+
+use crate::hub::{HubHandle, Outgoing, Visitor};
+
+/// A client is asked for a sign of life this often.
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// Without one for this long it is gone.
+const SILENCE: Duration = Duration::from_secs(40);
+/// A write that takes longer means that the client takes nothing any more.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves a connection to its end.
+pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, me: MeReply) {
+    let visitor = Visitor { account: me.account, roles: me.roles.into_iter().map(|role| role.id).collect() };
+    let mut connected = match hub.connect(visitor).await {
+        Ok(connected) => connected,
+        Err(error) => return refuse(&mut socket, None, error).await,
+    };
+    let session = connected.session;
+    tracing::info!(%session, "connected");
+    let mut ping = interval(PING_EVERY);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last_heard = tokio::time::Instant::now();
+    loop {
+        tokio::select! {
+            outgoing = connected.outgoing.recv() => match outgoing {
+                Some(Outgoing::Text(text)) => {
+                    if !write(&mut socket, Message::Text(text)).await { break }
+                }
+                Some(Outgoing::Close(error)) => {
+                    close(&mut socket, close_code::AWAY, error.code).await;
+                    break;
+                }
+                None => {
+                    let message = "you did not take your events in time: connect again";
+                    refuse(&mut socket, None, ErrorBody::new(ErrorCode::TooSlow, message)).await;
+                    break;
+                }
+            },
+            message = socket.recv() => {
+                last_heard = tokio::time::Instant::now();
+                let answer = match message {
+                    Some(Ok(Message::Text(text))) => match parse_request(&text) {
+                        Ok(request) => {
+                            hub.call(session, request).await;
+                            continue;
+                        }
+                        Err((id, error)) => ServerMessage::Failure { id, error },
+                    },
+                    Some(Ok(Message::Binary(_))) => {
+                        let message = "binary messages have no meaning here: send JSON text";
+                        ServerMessage::Failure { id: None, error: ErrorBody::new(ErrorCode::BinaryNotAllowed, message) }
+                    }
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                    Some(Ok(Message::Close(_))) | None => break,
+                    Some(Err(error)) => {
+                        if is_too_large(&error) {
+                            let message = format!("a message may have {MAX_CONTROL_MESSAGE} bytes at most; the connection ends");
+                            refuse(&mut socket, None, ErrorBody::new(ErrorCode::MessageTooLarge, message)).await;
+                        }
+                        break;
+                    }
+                };
+                if !write(&mut socket, text(&answer)).await { break }
+            }
+            _ = ping.tick() => {
+                if last_heard.elapsed() > SILENCE || !write(&mut socket, Message::Ping(Default::default())).await {
+                    break;
+                }
+            }
+        }
+    }
+    hub.disconnect(session).await;
+    tracing::info!(%session, "disconnected");
+}
+
+/// Says what was wrong, then closes.
+async fn refuse(socket: &mut WebSocket, id: Option<u64>, error: ErrorBody) {
+    let code = error.code;
+    if write(socket, text(&ServerMessage::Failure { id, error })).await {
+        close(socket, close_code::POLICY, code).await;
+    }
+}
+
+async fn close(socket: &mut WebSocket, code: u16, reason: ErrorCode) {
+    write(socket, Message::Close(Some(CloseFrame { code, reason: reason.as_str().into() }))).await;
+}
+
+/// False when the connection is of no use any more.
+async fn write(socket: &mut WebSocket, message: Message) -> bool {
+    matches!(timeout(WRITE_TIMEOUT, socket.send(message)).await, Ok(Ok(())))
+}
+
+fn text(message: &ServerMessage) -> Message {
+    Message::Text(serde_json::to_string(message).expect("messages are plain data with string keys").into())
+}
+
+/// axum hides the error's type behind a box; its text is tungstenite's.
+fn is_too_large(error: &axum::Error) -> bool {
+    std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<tungstenite::Error>())
+        .is_some_and(|error| matches!(error, tungstenite::Error::Capacity(_)))
+}

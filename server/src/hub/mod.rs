@@ -1,0 +1,11 @@
+//! The live state of the control plane: a pure state machine, and the one task that drives it.
+
+mod permissions;
+mod state;
+mod task;
+mod tenant;
+
+pub use permissions::{AclEntry, HeldRole, resolve};
+pub use state::{Hub, Output, Visitor};
+pub use task::{HubHandle, Outgoing};
+pub use tenant::Tenant;

@@ -1,0 +1,438 @@
+//! The state machine: who is connected, who is where, who may hear whom. Input and time in, outputs out.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::json;
+use voip_protocol::{
+    ChannelId, ContextId, Epoch, ErrorBody, ErrorCode, OrganizationId, Permissions, RoleId, SessionId,
+    control::{
+        Account, Call, ChannelKey, Member, Request, RoomChange, ServerEvent, ServerMessage, Snapshot,
+        VoiceSession,
+    },
+    limits::{EPOCH_SWITCH_MS, REKEY_COALESCE_MS},
+    secret::{ContextSecret, Secret, TagSecret},
+};
+
+use super::{HeldRole, Tenant};
+use crate::voice::{Peer, Route, Routing};
+
+/// The live state. `Duration`s are the time since the hub began.
+pub struct Hub {
+    tenants: HashMap<OrganizationId, Tenant>,
+    sessions: BTreeMap<SessionId, Session>,
+    contexts: HashMap<ChannelId, Context>,
+    next_session: u32,
+    next_context: u32,
+    voice_port: u16,
+    entropy: Entropy,
+    routing_is_stale: bool,
+}
+
+/// Fills a buffer with unpredictable bytes.
+type Entropy = Box<dyn FnMut(&mut [u8]) + Send>;
+
+/// Somebody who connects, already authenticated.
+pub struct Visitor {
+    /// The account.
+    pub account: Account,
+    /// Its roles.
+    pub roles: Vec<RoleId>,
+}
+
+/// What the driver is to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Tell one.
+    Send(SessionId, ServerMessage),
+    /// Tell several the same.
+    Broadcast(Vec<SessionId>, ServerEvent),
+}
+
+struct Session {
+    member: Member,
+    organization: OrganizationId,
+    permissions: Permissions,
+    in_channels: HashMap<ChannelId, Permissions>,
+    peer: Arc<Peer>,
+}
+
+/// What is spoken into a channel, while anybody is in it.
+struct Context {
+    id: ContextId,
+    epoch: Epoch,
+    secret: ContextSecret,
+    rekey_at: Option<Duration>,
+}
+
+impl Hub {
+    /// Over the organizations of a store.
+    pub fn new(tenants: Vec<Tenant>, voice_port: u16, mut entropy: Entropy) -> Self {
+        let mut start = [0; 4];
+        entropy(&mut start);
+        Self {
+            tenants: tenants.into_iter().map(|tenant| (tenant.id(), tenant)).collect(),
+            sessions: BTreeMap::new(),
+            contexts: HashMap::new(),
+            // Not from 1: a packet of before a restart should meet no session of after it.
+            next_session: u32::from_be_bytes(start),
+            next_context: 1,
+            voice_port,
+            entropy,
+            routing_is_stale: false,
+        }
+    }
+
+    /// Somebody connects: they get a snapshot, the others get to know.
+    pub fn connect(&mut self, visitor: Visitor, out: &mut Vec<Output>) -> Result<SessionId, ErrorBody> {
+        let organization = visitor.account.organization_id;
+        let tenant = self.tenants.get(&organization).ok_or_else(|| {
+            ErrorBody::new(ErrorCode::UnknownOrganization, "the organization is not on this server any more")
+        })?;
+        let held = tenant.held(&visitor.roles);
+        let in_channels = tenant.permissions(&held);
+        let id = self.free_session_id();
+        let (uplink, downlink): (TagSecret, TagSecret) = (self.secret(), self.secret());
+        let member = Member {
+            session: id,
+            user: visitor.account.id,
+            username: visitor.account.username,
+            display_name: visitor.account.display_name,
+            channel: None,
+            muted: false,
+            deafened: false,
+            talking: false,
+        };
+        let session = Session {
+            member: member.clone(),
+            organization,
+            permissions: organization_wide(&held),
+            in_channels,
+            peer: Arc::new(Peer::new(id, &uplink, &downlink)),
+        };
+        let others = self.sessions_of(organization);
+        self.sessions.insert(id, session);
+        let voice = VoiceSession { port: self.voice_port, uplink, downlink };
+        let snapshot = self.snapshot(id, voice);
+        out.push(Output::Send(id, ServerMessage::Event(ServerEvent::Snapshot(Box::new(snapshot)))));
+        out.push(Output::Broadcast(others, ServerEvent::Room(RoomChange::MemberOnline(member))));
+        self.routing_is_stale = true;
+        Ok(id)
+    }
+
+    /// A connection is gone.
+    pub fn disconnect(&mut self, id: SessionId, now: Duration, out: &mut Vec<Output>) {
+        let Some(session) = self.sessions.remove(&id) else { return };
+        if let Some(channel) = session.member.channel {
+            self.left(channel, now);
+        }
+        let others = self.sessions_of(session.organization);
+        out.push(Output::Broadcast(others, ServerEvent::Room(RoomChange::MemberOffline { session: id })));
+        self.routing_is_stale = true;
+    }
+
+    /// A connection asks for something: exactly one answer leaves for it.
+    pub fn call(&mut self, id: SessionId, request: Request, now: Duration, out: &mut Vec<Output>) {
+        let result = match request.call {
+            Call::Join { channel } => self.join(id, channel, now, out),
+            Call::Leave {} => self.leave(id, now, out),
+            Call::SetSelf { muted, deafened } => self.set_self(id, muted, deafened, out),
+            Call::SetTalking { talking } => self.set_talking(id, talking, out),
+        };
+        let answer = match result {
+            Ok(()) => ServerMessage::Success { id: request.id, result: json!({}) },
+            Err(error) => ServerMessage::Failure { id: Some(request.id), error },
+        };
+        out.push(Output::Send(id, answer));
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Duration, out: &mut Vec<Output>) {
+        let due: Vec<_> = self
+            .contexts
+            .iter()
+            .filter(|(_, context)| context.rekey_at.is_some_and(|at| at <= now))
+            .map(|(channel, _)| *channel)
+            .collect();
+        for channel in due {
+            let secret = self.secret();
+            let listeners = self.sessions_in(channel);
+            if let Some(context) = self.contexts.get_mut(&channel) {
+                context.epoch = context.epoch.next();
+                context.secret = secret;
+                context.rekey_at = None;
+                let key = context.key(channel, EPOCH_SWITCH_MS);
+                out.push(Output::Broadcast(listeners, ServerEvent::ChannelKey(key)));
+            }
+        }
+    }
+
+    /// When [`Hub::tick`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.contexts.values().filter_map(|context| context.rekey_at).min()
+    }
+
+    /// The new routing, if it has changed since the last call.
+    pub fn take_routing(&mut self) -> Option<Routing> {
+        std::mem::take(&mut self.routing_is_stale).then(|| self.routing())
+    }
+
+    /// Everybody connected.
+    pub fn everybody(&self) -> Vec<SessionId> {
+        self.sessions.keys().copied().collect()
+    }
+
+    fn join(
+        &mut self,
+        id: SessionId,
+        channel: ChannelId,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) -> Result<(), ErrorBody> {
+        let session = self.session(id)?;
+        let from = session.member.channel;
+        if from == Some(channel) {
+            return Ok(());
+        }
+        let permissions = session.in_channels.get(&channel).copied().unwrap_or_default();
+        if !permissions.contains(Permissions::VIEW_CHANNEL) {
+            return Err(ErrorBody::new(
+                ErrorCode::UnknownChannel,
+                "there is no such channel: choose one of the list",
+            ));
+        }
+        if !permissions.contains(Permissions::JOIN) {
+            let message =
+                "you may not join this channel: ask an officer of the organization for the permission";
+            return Err(ErrorBody::new(ErrorCode::PermissionDenied, message));
+        }
+        let most = self.tenants.get(&session.organization).and_then(|tenant| tenant.max_users(channel));
+        if most.is_some_and(|most| self.sessions_in(channel).len() >= most as usize) {
+            return Err(ErrorBody::new(
+                ErrorCode::ChannelFull,
+                "the channel is full: try again when somebody left",
+            ));
+        }
+        if !self.contexts.contains_key(&channel) {
+            let context = Context {
+                id: ContextId(self.next_context),
+                epoch: Epoch(0),
+                secret: self.secret(),
+                rekey_at: None,
+            };
+            self.next_context = self.next_context.wrapping_add(1);
+            self.contexts.insert(channel, context);
+        }
+        let key = self.contexts[&channel].key(channel, 0);
+        out.push(Output::Send(id, ServerMessage::Event(ServerEvent::ChannelKey(key))));
+        self.move_to(id, Some(channel), out);
+        if let Some(from) = from {
+            self.left(from, now);
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, id: SessionId, now: Duration, out: &mut Vec<Output>) -> Result<(), ErrorBody> {
+        if let Some(from) = self.session(id)?.member.channel {
+            self.move_to(id, None, out);
+            self.left(from, now);
+        }
+        Ok(())
+    }
+
+    fn set_self(
+        &mut self,
+        id: SessionId,
+        muted: bool,
+        deafened: bool,
+        out: &mut Vec<Output>,
+    ) -> Result<(), ErrorBody> {
+        // Who hears nothing does not talk either, as everywhere.
+        let muted = muted || deafened;
+        let member = &mut self.session_mut(id)?.member;
+        if (member.muted, member.deafened) != (muted, deafened) {
+            (member.muted, member.deafened) = (muted, deafened);
+            member.talking &= !muted;
+            let change = RoomChange::MemberState { session: id, muted, deafened };
+            self.tell_organization(id, ServerEvent::Room(change), out);
+            self.routing_is_stale = true;
+        }
+        Ok(())
+    }
+
+    fn set_talking(&mut self, id: SessionId, talking: bool, out: &mut Vec<Output>) -> Result<(), ErrorBody> {
+        let session = self.session_mut(id)?;
+        let Some(channel) = session.member.channel else {
+            return Err(ErrorBody::new(ErrorCode::NotInChannel, "you are in no channel: join one first"));
+        };
+        if talking && !session.may_speak(channel) {
+            let message = "you are not heard here: you are muted, or may not speak in this channel";
+            return Err(ErrorBody::new(ErrorCode::PermissionDenied, message));
+        }
+        if session.member.talking != talking {
+            session.member.talking = talking;
+            let viewers = self.viewers_of(channel);
+            let change = RoomChange::MemberTalking { session: id, talking };
+            out.push(Output::Broadcast(viewers, ServerEvent::Room(change)));
+        }
+        Ok(())
+    }
+
+    /// Puts a session elsewhere and tells everybody as much of it as they may see.
+    fn move_to(&mut self, id: SessionId, to: Option<ChannelId>, out: &mut Vec<Output>) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.member.channel = to;
+        session.member.talking = false;
+        let organization = session.organization;
+        let (seeing, blind): (Vec<_>, Vec<_>) = self
+            .sessions_of(organization)
+            .into_iter()
+            .partition(|viewer| to.is_some_and(|to| self.sessions[viewer].sees(to)));
+        for (viewers, channel) in [(seeing, to), (blind, None)] {
+            if !viewers.is_empty() {
+                let change = RoomChange::MemberMoved { session: id, channel };
+                out.push(Output::Broadcast(viewers, ServerEvent::Room(change)));
+            }
+        }
+        self.routing_is_stale = true;
+    }
+
+    /// Somebody who held a channel's key is gone from it: it needs another, or nobody needs it any more.
+    fn left(&mut self, channel: ChannelId, now: Duration) {
+        if self.sessions_in(channel).is_empty() {
+            self.contexts.remove(&channel);
+        } else if let Some(context) = self.contexts.get_mut(&channel) {
+            context.rekey_at.get_or_insert(now + Duration::from_millis(REKEY_COALESCE_MS));
+        }
+    }
+
+    fn snapshot(&self, id: SessionId, voice: VoiceSession) -> Snapshot {
+        let session = &self.sessions[&id];
+        let tenant = &self.tenants[&session.organization];
+        let members = self.sessions.values().filter(|other| other.organization == session.organization);
+        Snapshot {
+            session: id,
+            voice,
+            server_version: env!("CARGO_PKG_VERSION").into(),
+            organization: tenant.organization.clone(),
+            permissions: session.permissions,
+            channels: tenant.visible(&session.in_channels),
+            members: members.map(|other| session.view_of(&other.member)).collect(),
+        }
+    }
+
+    fn routing(&self) -> Routing {
+        let mut listeners: HashMap<ChannelId, Vec<Arc<Peer>>> = HashMap::new();
+        for session in self.sessions.values().filter(|session| !session.member.deafened) {
+            if let Some(channel) = session.member.channel {
+                listeners.entry(channel).or_default().push(Arc::clone(&session.peer));
+            }
+        }
+        let listeners: HashMap<_, Arc<[_]>> =
+            listeners.into_iter().map(|(channel, peers)| (channel, peers.into())).collect();
+        let nobody: Arc<[Arc<Peer>]> = Arc::new([]);
+        let routes = self.sessions.iter().map(|(id, session)| {
+            let channel = session.member.channel.filter(|channel| session.may_speak(*channel));
+            let route = Route {
+                peer: Arc::clone(&session.peer),
+                speaks_into: channel
+                    .and_then(|channel| self.contexts.get(&channel))
+                    .map(|context| context.id),
+                listeners: channel.and_then(|channel| listeners.get(&channel)).unwrap_or(&nobody).clone(),
+            };
+            (*id, route)
+        });
+        Routing { routes: routes.collect() }
+    }
+
+    fn tell_organization(&self, id: SessionId, event: ServerEvent, out: &mut Vec<Output>) {
+        if let Some(session) = self.sessions.get(&id) {
+            out.push(Output::Broadcast(self.sessions_of(session.organization), event));
+        }
+    }
+
+    fn session(&self, id: SessionId) -> Result<&Session, ErrorBody> {
+        self.sessions.get(&id).ok_or_else(ended)
+    }
+
+    fn session_mut(&mut self, id: SessionId) -> Result<&mut Session, ErrorBody> {
+        self.sessions.get_mut(&id).ok_or_else(ended)
+    }
+
+    fn sessions_of(&self, organization: OrganizationId) -> Vec<SessionId> {
+        self.sessions_where(|session| session.organization == organization)
+    }
+
+    fn sessions_in(&self, channel: ChannelId) -> Vec<SessionId> {
+        self.sessions_where(|session| session.member.channel == Some(channel))
+    }
+
+    fn viewers_of(&self, channel: ChannelId) -> Vec<SessionId> {
+        self.sessions_where(|session| session.sees(channel))
+    }
+
+    fn sessions_where(&self, holds: impl Fn(&Session) -> bool) -> Vec<SessionId> {
+        self.sessions.iter().filter(|(_, session)| holds(session)).map(|(id, _)| *id).collect()
+    }
+
+    fn free_session_id(&mut self) -> SessionId {
+        loop {
+            let id = SessionId(self.next_session);
+            self.next_session = self.next_session.wrapping_add(1);
+            if id.0 != 0 && !self.sessions.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    fn secret<const N: usize>(&mut self) -> Secret<N> {
+        let mut bytes = zeroize::Zeroizing::new([0; N]);
+        (self.entropy)(&mut *bytes);
+        Secret::new(*bytes)
+    }
+}
+
+impl Session {
+    fn sees(&self, channel: ChannelId) -> bool {
+        self.in_channels.get(&channel).is_some_and(|held| held.contains(Permissions::VIEW_CHANNEL))
+    }
+
+    fn may_speak(&self, channel: ChannelId) -> bool {
+        !self.member.muted
+            && self.in_channels.get(&channel).is_some_and(|held| held.contains(Permissions::SPEAK))
+    }
+
+    /// Another's entry, without the channel where that may not be seen.
+    fn view_of(&self, other: &Member) -> Member {
+        let channel = other.channel.filter(|channel| self.sees(*channel));
+        Member { channel, talking: other.talking && channel.is_some(), ..other.clone() }
+    }
+}
+
+impl Context {
+    fn key(&self, channel: ChannelId, switch_after_ms: u64) -> ChannelKey {
+        ChannelKey {
+            channel,
+            context: self.id,
+            epoch: self.epoch,
+            secret: self.secret.clone(),
+            switch_after_ms,
+        }
+    }
+}
+
+fn organization_wide(held: &[HeldRole]) -> Permissions {
+    let sum = held.iter().fold(Permissions::empty(), |sum, role| sum | role.permissions);
+    if sum.contains(Permissions::ADMINISTRATOR) { Permissions::all() } else { sum }
+}
+
+fn ended() -> ErrorBody {
+    ErrorBody::new(ErrorCode::Unauthorized, "the connection has ended: connect again")
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

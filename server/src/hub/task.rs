@@ -1,0 +1,206 @@
+//! The task that owns the hub: takes inputs in order, carries outputs out, publishes the routing.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use axum::extract::ws::Utf8Bytes;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use voip_protocol::{
+    ErrorBody, ErrorCode, SessionId,
+    control::{Request, ServerEvent, ServerMessage},
+};
+
+use super::{Hub, Output, Visitor};
+use crate::voice::Routing;
+
+/// Messages that a connection may have waiting. A slow client is dropped when they are used up.
+const OUTBOX: usize = 256;
+/// Inputs that may wait for the hub.
+const INBOX: usize = 1024;
+
+/// The way in to the hub.
+#[derive(Clone)]
+pub struct HubHandle {
+    inputs: mpsc::Sender<Input>,
+}
+
+/// What a connection's socket is to do next. The end of the channel is the end of the connection.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// Send a text message.
+    Text(Utf8Bytes),
+    /// Say why, and close.
+    Close(ErrorBody),
+}
+
+enum Input {
+    Connect(Visitor, oneshot::Sender<Result<Connected, ErrorBody>>),
+    Disconnect(SessionId),
+    Call(SessionId, Request),
+    Count(oneshot::Sender<usize>),
+}
+
+/// A connection of the hub.
+pub struct Connected {
+    /// Its session.
+    pub session: SessionId,
+    /// What it is to send.
+    pub outgoing: mpsc::Receiver<Outgoing>,
+}
+
+impl HubHandle {
+    /// Starts the task. It ends after `shutdown`, when every client has been told.
+    pub fn spawn(hub: Hub, routing: Arc<ArcSwap<Routing>>, shutdown: CancellationToken) -> Self {
+        let (inputs, receiver) = mpsc::channel(INBOX);
+        tokio::spawn(
+            Driver { hub, routing, outboxes: HashMap::new(), started: Instant::now() }
+                .run(receiver, shutdown),
+        );
+        Self { inputs }
+    }
+
+    /// Connects somebody who is authenticated.
+    pub async fn connect(&self, visitor: Visitor) -> Result<Connected, ErrorBody> {
+        let (reply, answer) = oneshot::channel();
+        self.inputs.send(Input::Connect(visitor, reply)).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// A connection is gone.
+    pub async fn disconnect(&self, session: SessionId) {
+        // A hub that has ended knows nobody any more.
+        let _ = self.inputs.send(Input::Disconnect(session)).await;
+    }
+
+    /// A connection asks for something; the answer comes by its outgoing messages.
+    pub async fn call(&self, session: SessionId, request: Request) {
+        let _ = self.inputs.send(Input::Call(session, request)).await;
+    }
+
+    /// How many are connected.
+    pub async fn connected(&self) -> usize {
+        let (reply, answer) = oneshot::channel();
+        if self.inputs.send(Input::Count(reply)).await.is_err() {
+            return 0;
+        }
+        answer.await.unwrap_or(0)
+    }
+}
+
+struct Driver {
+    hub: Hub,
+    routing: Arc<ArcSwap<Routing>>,
+    outboxes: HashMap<SessionId, mpsc::Sender<Outgoing>>,
+    started: Instant,
+}
+
+impl Driver {
+    async fn run(mut self, mut inputs: mpsc::Receiver<Input>, shutdown: CancellationToken) {
+        let mut outputs = Vec::new();
+        loop {
+            let deadline = self.hub.next_deadline().map(|at| self.started + at);
+            let due = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                input = inputs.recv() => match input {
+                    Some(input) => self.take(input, &mut outputs),
+                    None => break,
+                },
+                () = due => self.hub.tick(self.started.elapsed(), &mut outputs),
+            }
+            // What has piled up is taken together: one routing for all of it.
+            while let Ok(input) = inputs.try_recv() {
+                self.take(input, &mut outputs);
+            }
+            self.carry_out(&mut outputs);
+        }
+        let message = "the server stops; this program connects again when it is back".to_owned();
+        let goodbye = ServerEvent::ServerStopping { message };
+        self.carry_out(&mut vec![Output::Broadcast(self.hub.everybody(), goodbye)]);
+        for outbox in self.outboxes.values() {
+            let _ = outbox.try_send(Outgoing::Close(stopping()));
+        }
+    }
+
+    fn take(&mut self, input: Input, outputs: &mut Vec<Output>) {
+        let now: Duration = self.started.elapsed();
+        match input {
+            Input::Connect(visitor, reply) => {
+                let result = self.hub.connect(visitor, outputs).map(|session| {
+                    let (outbox, outgoing) = mpsc::channel(OUTBOX);
+                    self.outboxes.insert(session, outbox);
+                    Connected { session, outgoing }
+                });
+                // Whoever asked may have hung up: then its outbox is closed, and carrying out finds that.
+                let _ = reply.send(result);
+            }
+            Input::Disconnect(session) => {
+                self.outboxes.remove(&session);
+                self.hub.disconnect(session, now, outputs);
+            }
+            Input::Call(session, request) => self.hub.call(session, request, now, outputs),
+            Input::Count(reply) => {
+                let _ = reply.send(self.outboxes.len());
+            }
+        }
+    }
+
+    fn carry_out(&mut self, outputs: &mut Vec<Output>) {
+        // The routing first: who is told of a new key or a join may speak at once.
+        self.publish_routing();
+        let mut lost = Vec::new();
+        while !outputs.is_empty() {
+            for output in std::mem::take(outputs) {
+                match output {
+                    Output::Send(to, message) => self.send(to, text(&message), &mut lost),
+                    Output::Broadcast(to, event) => {
+                        let text = text(&ServerMessage::Event(event));
+                        for to in to {
+                            self.send(to, text.clone(), &mut lost);
+                        }
+                    }
+                }
+            }
+            for session in lost.drain(..) {
+                self.outboxes.remove(&session);
+                self.hub.disconnect(session, self.started.elapsed(), outputs);
+            }
+            self.publish_routing();
+        }
+    }
+
+    fn publish_routing(&mut self) {
+        if let Some(routing) = self.hub.take_routing() {
+            self.routing.store(Arc::new(routing));
+        }
+    }
+
+    /// A client that takes nothing any more is dropped, never waited for.
+    fn send(&mut self, to: SessionId, text: Utf8Bytes, lost: &mut Vec<SessionId>) {
+        if let Some(outbox) = self.outboxes.get(&to)
+            && outbox.try_send(Outgoing::Text(text)).is_err()
+            && !lost.contains(&to)
+        {
+            tracing::info!(session = %to, "dropped: it does not take its events");
+            lost.push(to);
+        }
+    }
+}
+
+fn text(message: &ServerMessage) -> Utf8Bytes {
+    serde_json::to_string(message).expect("messages are plain data with string keys").into()
+}
+
+fn stopping() -> ErrorBody {
+    ErrorBody::new(ErrorCode::ServerStopping, "the server stops: connect again in a moment")
+}

@@ -1,0 +1,97 @@
+//! What can go wrong with the database, told apart where the answer to it differs.
+
+use std::path::PathBuf;
+
+use sqlx::error::ErrorKind;
+
+/// An error of the database.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The URL in the configuration is no database's.
+    #[error("database.url cannot be used: {0}")]
+    Url(String),
+    /// The folder of the database file cannot be made.
+    #[error("the folder {} cannot be made: {reason}", folder.display())]
+    Folder {
+        /// Which.
+        folder: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// The file is something else.
+    #[error(
+        "the database file is not an SQLite database, or it is damaged: name another file, or restore a backup"
+    )]
+    NotADatabase,
+    /// A later version of the program made it.
+    #[error("the database was made by a later version (migration {0} is unknown here): install that version")]
+    Newer(i64),
+    /// A migration failed; the database is as it was before it.
+    #[error("a migration failed, and was rolled back: {0}")]
+    Migration(String),
+    /// A row with this key is there already.
+    #[error("it exists already")]
+    Duplicate,
+    /// A row that it refers to is not there.
+    #[error("what it belongs to does not exist")]
+    MissingParent,
+    /// No space left for the database.
+    #[error("the disk with the database is full: make room, nothing stored is lost")]
+    Full,
+    /// The database file or its folder may not be written.
+    #[error("the database cannot be written: check the permissions of the file and its folder")]
+    ReadOnly,
+    /// It does not answer, or not in time.
+    #[error("the database does not answer: {0}")]
+    Unavailable(String),
+    /// Anything else.
+    #[error("the database failed: {0}")]
+    Other(sqlx::Error),
+}
+
+/// Primary result codes of SQLite, <https://www.sqlite.org/rescode.html>.
+mod sqlite {
+    pub(super) const READONLY: u32 = 8;
+    pub(super) const FULL: u32 = 13;
+    pub(super) const CANTOPEN: u32 = 14;
+    pub(super) const NOTADB: u32 = 26;
+    pub(super) const CORRUPT: u32 = 11;
+}
+
+/// SQLSTATE of PostgreSQL for a full disk.
+const POSTGRES_DISK_FULL: &str = "53100";
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error;
+        match &error {
+            Error::Database(database) => {
+                let code = database.code().unwrap_or_default();
+                if let Some(sqlite) =
+                    database.try_downcast_ref::<sqlx::sqlite::SqliteError>().and(code.parse::<u32>().ok())
+                {
+                    // The low byte of an extended result code is the primary one.
+                    match sqlite & 0xff {
+                        sqlite::FULL => return Self::Full,
+                        sqlite::READONLY => return Self::ReadOnly,
+                        sqlite::NOTADB | sqlite::CORRUPT => return Self::NotADatabase,
+                        sqlite::CANTOPEN => return Self::Unavailable(error.to_string()),
+                        _ => {}
+                    }
+                }
+                if code == POSTGRES_DISK_FULL {
+                    return Self::Full;
+                }
+                match database.kind() {
+                    ErrorKind::UniqueViolation => Self::Duplicate,
+                    ErrorKind::ForeignKeyViolation => Self::MissingParent,
+                    _ => Self::Other(error),
+                }
+            }
+            Error::PoolTimedOut | Error::PoolClosed | Error::Io(_) | Error::Tls(_) | Error::WorkerCrashed => {
+                Self::Unavailable(error.to_string())
+            }
+            _ => Self::Other(error),
+        }
+    }
+}
