@@ -42,6 +42,8 @@ pub enum ClientErrorCode {
     DeviceFailed,
     /// A sound file cannot be read or written.
     SoundFile,
+    /// The list of trusted servers cannot be read or written.
+    KnownServers,
     /// The engine has been shut down.
     ShutDown,
 }
@@ -62,6 +64,7 @@ impl ClientErrorCode {
             Self::NoSpeaker => "no_speaker",
             Self::DeviceFailed => "device_failed",
             Self::SoundFile => "sound_file",
+            Self::KnownServers => "known_servers",
             Self::ShutDown => "shut_down",
         }
     }

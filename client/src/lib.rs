@@ -16,7 +16,7 @@ mod settings;
 pub mod talk;
 pub mod voice;
 
-pub use engine::{Engine, EngineConfig, EngineHandle, Login};
+pub use engine::{Engine, EngineConfig, EngineHandle, Login, Register};
 pub use error::{ClientError, ClientErrorCode};
 pub use event::{AudioState, Connection, EngineState, Event, Levels, Statistics, TalkerStatistics};
 pub use room::Room;

@@ -35,6 +35,8 @@ pub struct ServerConfig {
     pub control_port: u16,
     /// UDP port of the voice plane; 0 takes a free one.
     pub voice_port: u16,
+    /// UDP port that clients are told, where a router or container maps it to another; 0: `voice_port`.
+    pub public_voice_port: u16,
     /// Whether the control plane speaks TLS. Plain text is for loopback alone.
     pub tls: bool,
 }
@@ -110,6 +112,7 @@ impl Default for ServerConfig {
             bind_address: IpAddr::from([0, 0, 0, 0]),
             control_port: DEFAULT_CONTROL_PORT,
             voice_port: DEFAULT_VOICE_PORT,
+            public_voice_port: 0,
             tls: true,
         }
     }

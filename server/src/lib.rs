@@ -69,7 +69,10 @@ pub async fn run(
         config.security.registration,
     );
 
-    let voice_port = listeners.voice_port();
+    let voice_port = match config.server.public_voice_port {
+        0 => listeners.voice_port(),
+        mapped => mapped,
+    };
     let voice = VoicePlane::default();
     let voice_thread = VoiceThread::spawn(listeners.voice, voice.clone())?;
     let entropy = move |bytes: &mut [u8]| {

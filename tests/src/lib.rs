@@ -1,1 +1,13 @@
-//! x
+//! What the end-to-end suites share: a real server on free ports, real engines on scripted devices, a client
+//! that speaks the protocol by hand, a relay that sees and spoils every voice packet, and a judge of likeness.
+
+#![allow(clippy::missing_panics_doc, clippy::unwrap_used)]
+
+pub mod client;
+pub mod likeness;
+pub mod process;
+pub mod raw;
+pub mod relay;
+pub mod server;
+pub mod speech;
+pub mod wait;

@@ -1,0 +1,467 @@
+//! The engine: an actor that owns the session and the voice threads.
+
+mod handle;
+mod link;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use secrecy::SecretString;
+use tokio::{
+    sync::{broadcast, mpsc, oneshot},
+    time::{Instant, MissedTickBehavior, interval},
+};
+use voip_protocol::{
+    Address, ChannelId, ErrorCode, Fingerprint,
+    control::{Call, Request, RoomChange, ServerEvent, ServerMessage},
+};
+
+pub use handle::EngineHandle;
+use link::{Link, Step};
+
+use crate::{
+    AudioState, ClientError, ClientErrorCode, Connection, EngineState, Event, Room, VoiceSettings,
+    audio::Backend, session::Backoff, voice::Voice,
+};
+
+/// What an engine starts with.
+pub struct EngineConfig {
+    /// Sound devices.
+    pub backend: Box<dyn Backend>,
+    /// Devices, codec, the way a talk starts.
+    pub settings: VoiceSettings,
+}
+
+/// Where to log in, and as whom.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The server.
+    pub address: Address,
+    /// Its certificate, and no other.
+    pub fingerprint: Fingerprint,
+    /// Tag of the organization, where the server has several.
+    pub organization: Option<String>,
+    /// User name.
+    pub username: String,
+    /// Password; kept in memory to log in again after an outage.
+    pub password: SecretString,
+    /// Makes the account first.
+    pub register: Option<Register>,
+}
+
+/// What a new account has besides name and password.
+#[derive(Clone, Debug, Default)]
+pub struct Register {
+    /// How others see it; the user name where none is given.
+    pub display_name: Option<String>,
+}
+
+/// Answer to a command.
+type Reply = oneshot::Sender<Result<(), ClientError>>;
+
+enum Command {
+    Connect(Box<Login>, Reply),
+    Disconnect(Reply),
+    Join(ChannelId, Reply),
+    Leave(Reply),
+    SetSelf { muted: bool, deafened: bool, reply: Reply },
+    Apply(Box<VoiceSettings>, Reply),
+    State(oneshot::Sender<EngineState>),
+    ShutDown(oneshot::Sender<()>),
+}
+
+/// Commands that may wait.
+const COMMANDS: usize = 64;
+/// Events that a slow subscriber may have waiting; it re-reads the state when it has missed some.
+const EVENTS: usize = 256;
+/// Level meters move this often.
+const LEVELS_EVERY: Duration = Duration::from_millis(50);
+/// Counters are told this often; devices that failed are tried again this often.
+const STATISTICS_EVERY: Duration = Duration::from_secs(1);
+
+/// The actor. [`Engine::run`] it on a tokio runtime.
+pub struct Engine {
+    commands: mpsc::Receiver<Command>,
+    events: broadcast::Sender<Event>,
+    voice: Voice,
+    link: Link,
+    login: Option<Login>,
+    room: Option<Room>,
+    /// The channel that the person wants to be in, also across outages.
+    channel: Option<ChannelId>,
+    muted: bool,
+    deafened: bool,
+    /// What the server was last told.
+    told_talking: bool,
+    backoff: Backoff,
+    next_request: u64,
+    pending: HashMap<u64, Pending>,
+    connection: Connection,
+    audio: AudioState,
+}
+
+/// What an answer of the server is for.
+enum Pending {
+    /// Somebody waits for it.
+    Reply(Reply),
+    /// A join; the channel becomes the wanted one.
+    Join(ChannelId, Option<Reply>),
+}
+
+impl Engine {
+    /// An engine and the handle to steer it by.
+    pub fn new(config: EngineConfig) -> (Self, EngineHandle) {
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        let (events, _) = broadcast::channel(EVENTS);
+        let backend: Arc<dyn Backend> = Arc::from(config.backend);
+        let voice = Voice::new(Arc::clone(&backend), config.settings.clamped());
+        let handle = EngineHandle::new(sender, events.clone(), voice.capture_controls(), backend);
+        let engine = Self {
+            commands,
+            events,
+            voice,
+            link: Link::Offline,
+            login: None,
+            room: None,
+            channel: None,
+            muted: false,
+            deafened: false,
+            told_talking: false,
+            backoff: Backoff::default(),
+            next_request: 1,
+            pending: HashMap::new(),
+            connection: Connection::Disconnected,
+            audio: AudioState::default(),
+        };
+        (engine, handle)
+    }
+
+    /// Runs until it is shut down or every handle is gone.
+    pub async fn run(mut self) {
+        let mut levels = interval(LEVELS_EVERY);
+        let mut statistics = interval(STATISTICS_EVERY);
+        for timer in [&mut levels, &mut statistics] {
+            timer.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        }
+        loop {
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(Command::ShutDown(reply)) => {
+                        self.disconnect().await;
+                        let _ = reply.send(());
+                        return;
+                    }
+                    Some(command) => self.command(command).await,
+                    None => return self.disconnect().await,
+                },
+                step = self.link.next() => self.step(step).await,
+                _ = levels.tick() => self.tick_levels().await,
+                _ = statistics.tick() => self.tick_statistics().await,
+            }
+        }
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Connect(login, reply) => self.connect(*login, reply).await,
+            Command::Disconnect(reply) => {
+                self.disconnect().await;
+                let _ = reply.send(Ok(()));
+            }
+            Command::Join(channel, reply) => {
+                self.request(Call::Join { channel }, Pending::Join(channel, Some(reply))).await;
+            }
+            Command::Leave(reply) => {
+                // Silence first: the answer may take its time.
+                self.voice.leave();
+                self.channel = None;
+                self.request(Call::Leave {}, Pending::Reply(reply)).await;
+            }
+            Command::SetSelf { muted, deafened, reply } => self.set_self(muted, deafened, reply).await,
+            Command::Apply(settings, reply) => {
+                self.voice.apply(settings.clamped());
+                self.tell_audio();
+                let _ = reply.send(Ok(()));
+            }
+            Command::State(reply) => {
+                let _ = reply.send(self.state());
+            }
+            Command::ShutDown(_) => unreachable!("run() takes it"),
+        }
+    }
+
+    async fn connect(&mut self, login: Login, reply: Reply) {
+        self.disconnect().await;
+        self.voice.open();
+        self.tell_connection(Connection::Connecting { server: login.address.to_string() });
+        self.backoff = Backoff::default();
+        self.link = Link::trying(login.clone(), None, Some(reply));
+        self.login = Some(login);
+    }
+
+    async fn disconnect(&mut self) {
+        let before = std::mem::replace(&mut self.link, Link::Offline);
+        if let Link::Trying { reply: Some(reply), .. } = before {
+            let _ = reply.send(Err(not_connected()));
+        }
+        self.forget_connection().await;
+        self.login = None;
+        self.channel = None;
+        self.voice.close().await;
+        if self.connection != Connection::Disconnected {
+            self.tell_connection(Connection::Disconnected);
+        }
+    }
+
+    /// What belonged to the connection that is gone.
+    async fn forget_connection(&mut self) {
+        self.voice.disconnect().await;
+        self.told_talking = false;
+        if self.room.take().is_some() {
+            self.tell(Event::Room(None));
+        }
+        for (_, pending) in self.pending.drain() {
+            if let Pending::Reply(reply) | Pending::Join(_, Some(reply)) = pending {
+                let message = "the connection was lost before the server answered: it comes back by itself, try again then";
+                let _ = reply.send(Err(ClientError::new(ClientErrorCode::ConnectionLost, message)));
+            }
+        }
+    }
+
+    async fn step(&mut self, step: Step) {
+        match step {
+            Step::Opened(opened, reply) => {
+                let address = std::net::SocketAddr::new(opened.socket.server, opened.snapshot.voice.port);
+                let connected =
+                    self.voice.connect(address, opened.snapshot.session, &opened.snapshot.voice).await;
+                if let Err(error) = connected {
+                    let message =
+                        format!("no UDP socket to {address} can be opened ({error}): check the network");
+                    return self.failed(ClientError::new(ClientErrorCode::Unreachable, message), reply).await;
+                }
+                self.backoff = Backoff::default();
+                let room = Room::from(opened.snapshot);
+                self.link = Link::online(opened.socket, opened.token);
+                self.room = Some(room.clone());
+                if let Some(login) = &mut self.login {
+                    // From now on the account is there.
+                    login.register = None;
+                    let server = login.address.to_string();
+                    self.tell_connection(Connection::Connected { server });
+                }
+                self.tell(Event::Room(Some(room)));
+                if self.muted || self.deafened {
+                    let (muted, deafened) = (self.muted, self.deafened);
+                    self.send(Call::SetSelf { muted, deafened }).await;
+                }
+                if let Some(channel) = self.channel {
+                    self.request(Call::Join { channel }, Pending::Join(channel, None)).await;
+                }
+                if let Some(reply) = reply {
+                    let _ = reply.send(Ok(()));
+                }
+            }
+            Step::Failed(error, reply) => self.failed(error, reply).await,
+            Step::Message(message) => self.message(message).await,
+            Step::Lost(error) => {
+                self.forget_connection().await;
+                self.retry(error);
+            }
+            Step::Retry => {
+                if let Some(login) = self.login.clone() {
+                    let token = self.link.take_token();
+                    self.link = Link::trying(login, token, None);
+                }
+            }
+        }
+    }
+
+    /// An attempt failed: the first one is over, a later one is followed by the next.
+    async fn failed(&mut self, error: ClientError, reply: Option<Reply>) {
+        if let Some(reply) = reply {
+            self.disconnect().await;
+            let _ = reply.send(Err(error));
+        } else if is_final(&error) {
+            self.disconnect().await;
+            self.tell(Event::Problem(error));
+        } else {
+            self.retry(error);
+        }
+    }
+
+    fn retry(&mut self, reason: ClientError) {
+        let Some(login) = &self.login else { return };
+        let server = login.address.to_string();
+        // An ended session needs a new login, at once; everything else waits.
+        let ended =
+            matches!(reason.code, ClientErrorCode::Server(ErrorCode::Unauthorized | ErrorCode::TokenExpired));
+        let token = self.link.take_token().filter(|_| !ended);
+        let wait = self.backoff.next(random());
+        let retry_in_ms = wait.as_millis() as u64;
+        self.link = Link::Waiting { until: Instant::now() + wait, token };
+        self.tell_connection(Connection::Reconnecting {
+            server,
+            attempt: self.backoff.tries(),
+            retry_in_ms,
+            reason,
+        });
+    }
+
+    async fn message(&mut self, message: ServerMessage) {
+        match message {
+            ServerMessage::Success { id, .. } => self.answered(id, Ok(())),
+            ServerMessage::Failure { id: Some(id), error } => self.answered(id, Err(error.into())),
+            ServerMessage::Failure { id: None, error } => self.tell(Event::Problem(error.into())),
+            ServerMessage::Event(ServerEvent::ChannelKey(key)) => self.voice.install(key),
+            ServerMessage::Event(ServerEvent::Room(change)) => self.room_changed(change),
+            // A second snapshot has no meaning, and the connection closes after the goodbye by itself.
+            ServerMessage::Event(ServerEvent::Snapshot(_) | ServerEvent::ServerStopping { .. }) => {}
+        }
+    }
+
+    fn room_changed(&mut self, change: RoomChange) {
+        let Some(room) = &mut self.room else { return };
+        room.apply(&change);
+        if let RoomChange::MemberMoved { session, channel } = change
+            && session == room.session
+        {
+            self.channel = channel;
+            self.told_talking = false;
+            if channel.is_none() {
+                self.voice.leave();
+            }
+        }
+        self.tell(Event::RoomChange(change));
+    }
+
+    fn answered(&mut self, id: u64, result: Result<(), ClientError>) {
+        match self.pending.remove(&id) {
+            Some(Pending::Reply(reply)) => {
+                let _ = reply.send(result);
+            }
+            Some(Pending::Join(channel, reply)) => {
+                match &result {
+                    Ok(()) => self.channel = Some(channel),
+                    // Nobody asked: the channel to return to is not open to us any more.
+                    Err(error) if reply.is_none() => {
+                        self.channel = None;
+                        self.tell(Event::Problem(error.clone()));
+                    }
+                    Err(_) => {}
+                }
+                if let Some(reply) = reply {
+                    let _ = reply.send(result);
+                }
+            }
+            None => {}
+        }
+    }
+
+    async fn set_self(&mut self, muted: bool, deafened: bool, reply: Reply) {
+        (self.muted, self.deafened) = (muted || deafened, deafened);
+        self.voice.set_self(self.muted, self.deafened);
+        if matches!(self.link, Link::Online { .. }) {
+            self.request(Call::SetSelf { muted: self.muted, deafened }, Pending::Reply(reply)).await;
+        } else {
+            // The server is told when it is back.
+            let _ = reply.send(Ok(()));
+        }
+    }
+
+    async fn tick_levels(&mut self) {
+        if !self.voice.is_open() {
+            return;
+        }
+        self.tell_audio();
+        let levels = self.voice.levels();
+        let talking = levels.transmitting && self.channel.is_some();
+        if talking != self.told_talking && matches!(self.link, Link::Online { .. }) && self.channel.is_some()
+        {
+            self.told_talking = talking;
+            self.send(Call::SetTalking { talking }).await;
+        }
+        self.tell(Event::Levels(levels));
+    }
+
+    async fn tick_statistics(&mut self) {
+        self.voice.expire_keys();
+        if self.voice.is_open() {
+            let statistics = self.voice.statistics();
+            self.tell(Event::Statistics(statistics));
+        }
+    }
+
+    /// Asks the server something that somebody waits for.
+    async fn request(&mut self, call: Call, pending: Pending) {
+        if let Some(id) = self.send(call).await {
+            self.pending.insert(id, pending);
+        } else if let Pending::Reply(reply) | Pending::Join(_, Some(reply)) = pending {
+            let _ = reply.send(Err(not_connected()));
+        }
+    }
+
+    async fn send(&mut self, call: Call) -> Option<u64> {
+        let Link::Online { requests, .. } = &self.link else { return None };
+        let id = self.next_request;
+        self.next_request += 1;
+        requests.send(Request { id, call }).await.ok().map(|()| id)
+    }
+
+    fn state(&self) -> EngineState {
+        EngineState {
+            connection: self.connection.clone(),
+            room: self.room.clone(),
+            channel: self.channel,
+            muted: self.muted,
+            deafened: self.deafened,
+            audio: self.audio.clone(),
+            statistics: self.voice.statistics(),
+        }
+    }
+
+    fn tell_audio(&mut self) {
+        let audio = self.voice.audio_state();
+        if audio != self.audio {
+            self.audio = audio.clone();
+            self.tell(Event::Audio(audio));
+        }
+    }
+
+    fn tell_connection(&mut self, connection: Connection) {
+        self.connection = connection.clone();
+        self.tell(Event::Connection(connection));
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+}
+
+/// Trying again would change nothing.
+fn is_final(error: &ClientError) -> bool {
+    matches!(
+        error.code,
+        ClientErrorCode::CertificateChanged
+            | ClientErrorCode::Server(
+                ErrorCode::InvalidCredentials
+                    | ErrorCode::UnknownOrganization
+                    | ErrorCode::OrganizationRequired
+                    | ErrorCode::RegistrationClosed
+                    | ErrorCode::UsernameTaken
+                    | ErrorCode::InvalidField
+            )
+    )
+}
+
+fn not_connected() -> ClientError {
+    ClientError::new(ClientErrorCode::NotConnected, "there is no connection to a server: connect first")
+}
+
+/// A number from 0 to 1.
+fn random() -> f64 {
+    let mut bytes = [0; 4];
+    // Without randomness the wait is not spread, and that is all.
+    let _ = SystemRandom::new().fill(&mut bytes);
+    f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX)
+}

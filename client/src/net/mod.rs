@@ -1,0 +1,11 @@
+//! The network: TLS with a pinned certificate, the REST routes, the control socket, the pins.
+
+mod control;
+mod known_servers;
+mod rest;
+mod tls;
+
+pub use control::{ControlSocket, connect_control};
+pub use known_servers::{KnownServers, Trust};
+pub use rest::{log_in, register};
+pub use tls::{pinned, probe};

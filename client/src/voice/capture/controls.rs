@@ -1,0 +1,110 @@
+//! What others set and read while the capture thread runs. All of it without locks.
+
+use std::sync::{
+    Arc,
+    atomic::{
+        AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+        Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
+};
+
+use arc_swap::ArcSwap;
+use voip_protocol::voice::FrameDuration;
+
+use crate::{VoiceSettings, dsp::dbfs};
+
+/// Shared with the capture thread.
+#[derive(Debug)]
+pub struct CaptureControls {
+    key: AtomicBool,
+    presses: AtomicU32,
+    muted: AtomicBool,
+    settings: ArcSwap<VoiceSettings>,
+    duration: AtomicU8,
+    /// Bits of the largest magnitude since it was last taken. Ordered like the numbers, as none is negative.
+    peak: AtomicU32,
+    transmitting: AtomicBool,
+    lost: AtomicU64,
+}
+
+impl CaptureControls {
+    /// Not muted, no key pressed, frames of 10 ms.
+    pub fn new(settings: VoiceSettings) -> Self {
+        Self {
+            key: AtomicBool::new(false),
+            presses: AtomicU32::new(0),
+            muted: AtomicBool::new(false),
+            settings: ArcSwap::from_pointee(settings.clamped()),
+            duration: AtomicU8::new(FrameDuration::Ms10 as u8),
+            peak: AtomicU32::new(0),
+            transmitting: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+        }
+    }
+
+    /// The push-to-talk key went down (again and again, by auto-repeat) or up.
+    pub fn set_key(&self, pressed: bool) {
+        if !self.key.swap(pressed, AcqRel) && pressed {
+            self.presses.fetch_add(1, Release);
+        }
+    }
+
+    /// Switches the microphone off or on.
+    pub fn set_muted(&self, muted: bool) {
+        self.muted.store(muted, Relaxed);
+    }
+
+    /// Mode, threshold, times and bit rate, from the next frame on.
+    pub fn set_settings(&self, settings: VoiceSettings) {
+        self.settings.store(Arc::new(settings.clamped()));
+    }
+
+    /// Duration of the frames, from the next burst on.
+    pub fn set_frame_duration(&self, duration: FrameDuration) {
+        self.duration.store(duration as u8, Relaxed);
+    }
+
+    /// Level of the loudest sample since the last call, in dBFS (−96 to 0).
+    pub fn take_level(&self) -> f32 {
+        dbfs(f32::from_bits(self.peak.swap(0, Relaxed)))
+    }
+
+    /// Whether a burst is under way.
+    pub fn transmitting(&self) -> bool {
+        self.transmitting.load(Relaxed)
+    }
+
+    /// Samples that were captured and lost because they were not taken in time, by all devices so far.
+    pub fn lost_samples(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+
+    /// How often the key has been pressed, and whether it is down now.
+    pub(super) fn key(&self) -> (u32, bool) {
+        (self.presses.load(Acquire), self.key.load(Acquire))
+    }
+
+    pub(super) fn muted(&self) -> bool {
+        self.muted.load(Relaxed)
+    }
+
+    pub(super) fn settings(&self) -> arc_swap::Guard<Arc<VoiceSettings>> {
+        self.settings.load()
+    }
+
+    pub(super) fn duration(&self) -> FrameDuration {
+        FrameDuration::ALL[usize::from(self.duration.load(Relaxed))]
+    }
+
+    pub(super) fn note_peak(&self, peak: f32) {
+        self.peak.fetch_max(peak.to_bits(), Relaxed);
+    }
+
+    pub(super) fn note_transmitting(&self, transmitting: bool) {
+        self.transmitting.store(transmitting, Relaxed);
+    }
+
+    pub(super) fn note_lost(&self, samples: u64) {
+        self.lost.fetch_add(samples, Relaxed);
+    }
+}

@@ -1,0 +1,285 @@
+#![allow(clippy::unwrap_used)]
+
+use std::sync::{Mutex, PoisonError};
+
+use super::*;
+use crate::{
+    TalkMode, VoiceSettings,
+    audio::{Backend, Scripted, Stamp},
+    dsp::{Decoder, RATE, peak, tests::voice_like},
+};
+
+/// A frame that was sent.
+#[derive(Clone, Debug)]
+struct Sent {
+    opus: Vec<u8>,
+    captured_at: Instant,
+    duration: FrameDuration,
+    first: bool,
+    last: bool,
+}
+
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<Sent>>>);
+
+impl FrameSink for Recorder {
+    fn frame(&mut self, frame: EncodedFrame<'_>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Sent {
+            opus: frame.opus.to_vec(),
+            captured_at: frame.captured_at,
+            duration: frame.duration,
+            first: frame.first_of_burst,
+            last: frame.last_of_burst,
+        });
+    }
+}
+
+impl Recorder {
+    fn take(&self) -> Vec<Sent> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+struct Bench {
+    line: Line,
+    recorder: Recorder,
+    controls: Arc<CaptureControls>,
+    rate: u32,
+    start: Instant,
+    position: u64,
+}
+
+impl Bench {
+    fn new(rate: u32, mode: TalkMode) -> Self {
+        let settings = VoiceSettings { mode, release_delay: 0, ..VoiceSettings::default() };
+        let (controls, recorder) = (Arc::new(CaptureControls::new(settings)), Recorder::default());
+        let mut line = Line::new(Box::new(recorder.clone()), controls.clone());
+        line.opened(rate);
+        Self { line, recorder, controls, rate, start: Instant::now(), position: 0 }
+    }
+
+    /// When a sample was in the air.
+    fn time_of(&self, position: u64) -> Instant {
+        self.start + Duration::from_nanos(position * 1_000_000_000 / u64::from(self.rate))
+    }
+
+    fn hear(&mut self, samples: &[f32]) {
+        for block in samples.chunks(self.rate as usize / 100) {
+            self.line.stamp(Stamp { position: self.position, captured_at: self.time_of(self.position) });
+            self.line.samples(block);
+            self.position += block.len() as u64;
+        }
+    }
+}
+
+fn apart(a: Instant, b: Instant) -> Duration {
+    a.max(b) - a.min(b)
+}
+
+#[test]
+fn a_burst_has_one_first_and_one_last_frame_and_exact_times() {
+    for rate in [48_000, 44_100, 16_000] {
+        let mut bench = Bench::new(rate, TalkMode::PushToTalk);
+        bench.hear(&vec![0.1; rate as usize / 2]);
+        assert_eq!(bench.recorder.count(), 0);
+        for _ in 0..3 {
+            bench.controls.set_key(true);
+            let pressed_at = bench.time_of(bench.position);
+            bench.hear(&vec![0.1; rate as usize / 2]);
+            assert!(bench.controls.transmitting());
+            bench.controls.set_key(false);
+            bench.hear(&vec![0.1; rate as usize / 4]);
+            assert!(!bench.controls.transmitting());
+            let sent = bench.recorder.take();
+            assert!((49..=52).contains(&sent.len()), "{}", sent.len());
+            assert!(sent[0].first && sent.iter().skip(1).all(|frame| !frame.first));
+            assert!(sent.last().unwrap().last && sent.iter().rev().skip(1).all(|frame| !frame.last));
+            // The frame that was being filled when the key went down is part of the burst.
+            assert!(apart(sent[0].captured_at, pressed_at) <= Duration::from_millis(13), "{rate}");
+            for pair in sent.windows(2) {
+                let step = pair[1].captured_at - pair[0].captured_at;
+                assert!(
+                    apart(pair[0].captured_at + step, pair[0].captured_at + Duration::from_millis(10))
+                        .as_nanos()
+                        <= 1
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn captured_at_is_the_time_of_the_sample_at_every_rate() {
+    for rate in [48_000, 44_100, 16_000, 96_000] {
+        let mut bench = Bench::new(rate, TalkMode::Continuous);
+        // A click half a second in: where it is in what was sent tells when that sample was captured.
+        let mut sound = vec![0.0; rate as usize];
+        let at = sound.len() / 2;
+        sound[at..at + rate as usize / 2_000].fill(0.9);
+        bench.hear(&sound);
+        let mut decoder = Decoder::new().unwrap();
+        let (mut heard, sent) = (Vec::new(), bench.recorder.take());
+        for frame in &sent {
+            let mut samples = vec![0.0; frame.duration.samples()];
+            decoder.decode(&frame.opus, frame.duration, &mut samples).unwrap();
+            heard.extend(samples);
+        }
+        let top = peak(&heard);
+        let loudest = heard.iter().position(|sample| sample.abs() >= top).unwrap();
+        let index = loudest - crate::dsp::CODEC_DELAY as usize;
+        let told = sent[index / 480].captured_at
+            + Duration::from_nanos((index % 480) as u64 * 1_000_000_000 / 48_000);
+        assert!(apart(told, bench.time_of(at as u64)) < Duration::from_millis(1), "{rate}");
+    }
+}
+
+#[test]
+fn a_gap_in_the_device_moves_the_times_within_a_burst() {
+    let mut bench = Bench::new(48_000, TalkMode::Continuous);
+    bench.hear(&[0.1; 24_000]);
+    bench.start += Duration::from_millis(100);
+    bench.hear(&[0.1; 24_000]);
+    let sent = bench.recorder.take();
+    let gaps =
+        sent.windows(2).filter(|pair| pair[1].captured_at - pair[0].captured_at > Duration::from_millis(11));
+    assert_eq!((gaps.count(), sent.iter().filter(|frame| frame.first).count()), (1, 1));
+    let (first, last) = (&sent[0], sent.last().unwrap());
+    let expected = Duration::from_millis(100 + 10 * (sent.len() as u64 - 1));
+    assert!(apart(last.captured_at, first.captured_at + expected) < Duration::from_millis(1));
+}
+
+#[test]
+fn a_lost_device_ends_its_burst_with_silence() {
+    let mut bench = Bench::new(48_000, TalkMode::Continuous);
+    bench.hear(&voice_like(9_600));
+    bench.line.closed();
+    bench.line.closed();
+    let sent = bench.recorder.take();
+    assert_eq!((sent.len(), sent.iter().filter(|frame| frame.last).count()), (21, 1));
+    assert!(sent.last().unwrap().last && !bench.controls.transmitting());
+    assert_eq!(sent[20].captured_at - sent[19].captured_at, Duration::from_millis(10));
+    // What comes from the next device is a new burst.
+    bench.line.opened(48_000);
+    bench.hear(&voice_like(960));
+    assert!(bench.recorder.take()[0].first);
+}
+
+#[test]
+fn a_mute_lets_out_no_sound() {
+    let mut bench = Bench::new(48_000, TalkMode::Continuous);
+    bench.hear(&[0.0; 4_800]);
+    bench.controls.set_muted(true);
+    bench.hear(&voice_like(4_800));
+    let sent = bench.recorder.take();
+    assert_eq!(sent.len(), 11);
+    let mut decoder = Decoder::new().unwrap();
+    let mut samples = [0.0; 480];
+    for frame in sent {
+        decoder.decode(&frame.opus, frame.duration, &mut samples).unwrap();
+        assert!(peak(&samples) < 1e-3);
+    }
+    // The meter goes on.
+    assert!(bench.controls.take_level() > -20.0);
+    assert_eq!(bench.controls.take_level(), crate::dsp::FLOOR);
+}
+
+#[test]
+fn taps_are_heard_but_not_those_from_before_the_device() {
+    let mut bench = Bench::new(48_000, TalkMode::PushToTalk);
+    bench.controls.set_settings(VoiceSettings { release_delay: 50, ..VoiceSettings::default() });
+    bench.controls.set_key(true);
+    bench.controls.set_key(false);
+    bench.hear(&[0.1; 9_600]);
+    assert_eq!(bench.recorder.take().len(), 6);
+    bench.line.closed();
+    bench.controls.set_key(true);
+    bench.controls.set_key(false);
+    bench.line.opened(48_000);
+    bench.hear(&[0.1; 9_600]);
+    assert_eq!(bench.recorder.count(), 0);
+}
+
+#[test]
+fn the_duration_changes_between_bursts_and_the_bit_rate_with_them() {
+    let mut bench = Bench::new(48_000, TalkMode::PushToTalk);
+    for duration in FrameDuration::ALL {
+        bench.controls.set_frame_duration(duration);
+        bench.controls.set_key(true);
+        bench.hear(&voice_like(9_600));
+        bench.controls.set_frame_duration(FrameDuration::Ms10);
+        bench.hear(&voice_like(9_600));
+        bench.controls.set_key(false);
+        bench.hear(&voice_like(9_600));
+        let sent = bench.recorder.take();
+        assert!(sent.iter().all(|frame| frame.duration == duration), "{duration:?}");
+        let expected = 19_200 / duration.samples();
+        assert!(sent.len().abs_diff(expected) <= 2, "{duration:?}: {}", sent.len());
+        let bytes = 40_000 * duration.samples() / 48_000 / 8;
+        assert!(sent.iter().all(|frame| frame.opus.len().abs_diff(bytes) <= 2), "{duration:?}: {}", sent[0].opus.len());
+    }
+}
+
+#[test]
+fn what_is_not_a_number_does_no_harm() {
+    let mut bench = Bench::new(44_100, TalkMode::Continuous);
+    bench.hear(&[f32::NAN; 4_410]);
+    bench.hear(&[f32::INFINITY; 4_410]);
+    bench.hear(&voice_like(8_820));
+    let mut decoder = Decoder::new().unwrap();
+    let mut samples = [0.0; 480];
+    for frame in bench.recorder.take() {
+        decoder.decode(&frame.opus, frame.duration, &mut samples).unwrap();
+        assert!(samples.iter().all(|sample| sample.is_finite()));
+    }
+}
+
+#[test]
+fn the_thread_captures_reports_a_failure_once_and_comes_back() {
+    let devices = Scripted::new(RATE);
+    let settings = VoiceSettings { mode: TalkMode::Continuous, ..VoiceSettings::default() };
+    let (controls, recorder) = (Arc::new(CaptureControls::new(settings)), Recorder::default());
+    let (tell, told) = channel();
+    let open: Box<dyn Fn() -> OpenInput> = Box::new({
+        let devices = devices.clone();
+        move || {
+            let devices = devices.clone();
+            Box::new(move || devices.open_input(None))
+        }
+    });
+    let capture = Capture::spawn(
+        open(),
+        Box::new(recorder.clone()),
+        controls,
+        Box::new(move |state| tell.send(state).unwrap()),
+    );
+    let wait = Duration::from_secs(10);
+    let until = |done: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + wait;
+        while !done() {
+            assert!(Instant::now() < deadline, "did not happen within 10 s");
+            std::thread::yield_now();
+        }
+    };
+    assert!(told.recv_timeout(wait).unwrap().is_ok());
+    until(&|| recorder.count() >= 10);
+    devices.unplug_input(true);
+    assert!(matches!(told.recv_timeout(wait).unwrap(), Err(AudioError::Failed { .. })));
+    assert_eq!(told.recv_timeout(wait).unwrap(), Err(AudioError::NoMicrophone));
+    assert!(recorder.take().last().unwrap().last);
+    devices.unplug_input(false);
+    assert!(told.recv_timeout(wait).unwrap().is_ok());
+    until(&|| recorder.count() >= 10);
+    // Another device in its place: one burst ends, another begins.
+    capture.replace(open());
+    assert!(told.recv_timeout(wait).unwrap().is_ok());
+    until(&|| recorder.0.lock().unwrap().iter().filter(|frame| frame.first).count() == 2);
+    drop(capture);
+    let sent = recorder.take();
+    assert_eq!(sent.iter().filter(|frame| frame.last).count(), 2);
+    assert!(sent.last().unwrap().last);
+    assert!(told.try_recv().is_err());
+}

@@ -1,0 +1,329 @@
+//! Voice between the sound card and the voice socket: the threads, and what steers them.
+
+mod capture;
+mod clock;
+mod downlink;
+mod keys;
+mod pinger;
+mod playback;
+mod uplink;
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use rtrb::{Producer, RingBuffer};
+use tokio::task::spawn_blocking;
+use voip_protocol::{
+    SessionId,
+    control::{ChannelKey, VoiceSession},
+    voice::TagKey,
+};
+
+pub use capture::{Capture, CaptureControls, EncodedFrame, FrameSink, OnDevice, OpenInput};
+pub use clock::{ServerClock, ticks};
+use downlink::{Downlink, DownlinkFigures, Reception};
+pub use keys::{EpochSecret, KeyRing};
+pub use playback::{HeardFrame, OpenOutput, Playback, PlaybackControls, PlaybackStatistics, ServerTicks};
+use uplink::{Line, Uplink, UplinkShared};
+
+use crate::{
+    AudioState, ClientError, Levels, Statistics, TalkMode, VoiceSettings,
+    audio::{AudioError, Backend},
+};
+
+/// Opened frames that may wait for the playback thread: a second of ten talkers.
+const HEARD_FRAMES: usize = 1_000;
+/// A send that the system does not take within this time is given up: the next frame is due.
+const SEND_TIMEOUT: Duration = Duration::from_millis(2);
+/// Samples of a frame of statistics: overruns are told in these, 10 ms at 48 kHz.
+const FRAME: u64 = 480;
+
+/// The voice threads of an engine, and its way to the server's voice port.
+pub struct Voice {
+    backend: Arc<dyn Backend>,
+    settings: VoiceSettings,
+    controls: Arc<CaptureControls>,
+    playback: Arc<PlaybackControls>,
+    clock: Arc<ServerClock>,
+    uplink: Arc<UplinkShared>,
+    audio: Arc<Mutex<AudioState>>,
+    threads: Option<Threads>,
+    line: Option<Connection>,
+}
+
+/// While devices are wanted.
+struct Threads {
+    capture: Capture,
+    playback: Playback,
+    /// The end that a connection writes into, while there is none.
+    frames: Option<Producer<HeardFrame>>,
+}
+
+/// While there is a session.
+struct Connection {
+    session: SessionId,
+    socket: Arc<UdpSocket>,
+    tag: Arc<TagKey>,
+    sequence: Arc<AtomicU32>,
+    keys: KeyRing,
+    epochs: Arc<ArcSwap<Vec<EpochSecret>>>,
+    figures: Arc<DownlinkFigures>,
+    downlink: Option<Downlink>,
+}
+
+impl Voice {
+    /// Without devices and without a connection.
+    pub fn new(backend: Arc<dyn Backend>, settings: VoiceSettings) -> Self {
+        let clock = Arc::new(ServerClock::new(Instant::now()));
+        let ticks = Arc::clone(&clock);
+        Self {
+            backend,
+            controls: Arc::new(CaptureControls::new(settings.clone())),
+            settings,
+            playback: Arc::new(PlaybackControls::new(Arc::new(move |instant| ticks.at(instant)))),
+            uplink: UplinkShared::new(Arc::clone(&clock)),
+            clock,
+            audio: Arc::default(),
+            threads: None,
+            line: None,
+        }
+    }
+
+    /// What the push-to-talk key is told to.
+    pub fn capture_controls(&self) -> Arc<CaptureControls> {
+        Arc::clone(&self.controls)
+    }
+
+    /// Starts the threads; each opens its device, and goes on trying where it cannot.
+    pub fn open(&mut self) {
+        if self.threads.is_some() {
+            return;
+        }
+        let (frames, heard) = RingBuffer::new(HEARD_FRAMES);
+        let sink = Box::new(Uplink::new(Arc::clone(&self.uplink)));
+        let told = Arc::clone(&self.audio);
+        let on_input = note(told, |audio, device| (audio.input, audio.input_problem) = device);
+        let told = Arc::clone(&self.audio);
+        let on_output = note(told, |audio, device| (audio.output, audio.output_problem) = device);
+        self.threads = Some(Threads {
+            capture: Capture::spawn(self.open_input(), sink, Arc::clone(&self.controls), on_input),
+            playback: Playback::spawn(self.open_output(), heard, Arc::clone(&self.playback), on_output),
+            frames: Some(frames),
+        });
+    }
+
+    /// Ends the threads and lets the devices go.
+    pub async fn close(&mut self) {
+        self.disconnect().await;
+        if let Some(threads) = self.threads.take() {
+            // A device may take its time; a panic over there has been reported over there.
+            let _ = spawn_blocking(move || drop(threads)).await;
+        }
+        *lock(&self.audio) = AudioState::default();
+    }
+
+    /// Whether devices are wanted.
+    pub fn is_open(&self) -> bool {
+        self.threads.is_some()
+    }
+
+    /// Takes up a session on the voice plane.
+    pub async fn connect(
+        &mut self,
+        server: SocketAddr,
+        session: SessionId,
+        keys: &VoiceSession,
+    ) -> io::Result<()> {
+        self.disconnect().await;
+        let any = match server.ip() {
+            IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect(server)?;
+        socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+        let socket = Arc::new(socket);
+        let tag = Arc::new(TagKey::new(&keys.uplink));
+        let epochs: Arc<ArcSwap<Vec<EpochSecret>>> = Arc::default();
+        let figures: Arc<DownlinkFigures> = Arc::default();
+        self.clock.forget();
+        self.playback.clear();
+        self.uplink.frames_sent.store(0, Ordering::Relaxed);
+        let downlink = match self.threads.as_mut().and_then(|threads| threads.frames.take()) {
+            None => None,
+            Some(frames) => {
+                let reception = Reception {
+                    socket: Arc::clone(&socket),
+                    session,
+                    uplink: Arc::clone(&tag),
+                    downlink: TagKey::new(&keys.downlink),
+                    epochs: Arc::clone(&epochs),
+                    clock: Arc::clone(&self.clock),
+                    figures: Arc::clone(&figures),
+                };
+                Some(Downlink::spawn(reception, frames).map_err(|(error, frames)| {
+                    if let Some(threads) = &mut self.threads {
+                        threads.frames = Some(frames);
+                    }
+                    error
+                })?)
+            }
+        };
+        let sequence = Arc::default();
+        self.line = Some(Connection {
+            session,
+            socket,
+            tag,
+            sequence,
+            keys: KeyRing::default(),
+            epochs,
+            figures,
+            downlink,
+        });
+        Ok(())
+    }
+
+    /// Leaves the voice plane.
+    pub async fn disconnect(&mut self) {
+        self.uplink.line.store(None);
+        if let Some(downlink) = self.line.take().and_then(|line| line.downlink) {
+            let frames = spawn_blocking(move || downlink.stop()).await.ok().flatten();
+            if let Some(threads) = &mut self.threads {
+                threads.frames = frames;
+            }
+        }
+    }
+
+    /// The server gave a key.
+    pub fn install(&mut self, key: ChannelKey) {
+        if let Some(line) = &mut self.line {
+            line.keys.install(key, Instant::now());
+        }
+        self.publish_keys();
+    }
+
+    /// Out of the channel: nothing is sealed or opened any more.
+    pub fn leave(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.keys.clear();
+        }
+        self.publish_keys();
+    }
+
+    /// Forgets keys whose time is over.
+    pub fn expire_keys(&mut self) {
+        let Some(line) = &mut self.line else { return };
+        let before = line.keys.epochs().len();
+        line.keys.expire(Instant::now());
+        if line.keys.epochs().len() != before {
+            self.publish_keys();
+        }
+    }
+
+    /// Microphone and speaker off or on.
+    pub fn set_self(&self, muted: bool, deafened: bool) {
+        self.controls.set_muted(muted);
+        self.playback.set_deafened(deafened);
+    }
+
+    /// Applies settings, and changes devices where others are wanted.
+    pub fn apply(&mut self, settings: VoiceSettings) {
+        let before = std::mem::replace(&mut self.settings, settings);
+        if before.mode == TalkMode::PushToTalk && self.settings.mode != TalkMode::PushToTalk {
+            // The key has no meaning any more, so nobody will see it being let go.
+            self.controls.set_key(false);
+        }
+        self.controls.set_settings(self.settings.clone());
+        let Some(threads) = &self.threads else { return };
+        if before.input != self.settings.input {
+            threads.capture.replace(self.open_input());
+        }
+        if before.output != self.settings.output {
+            threads.playback.replace(self.open_output());
+        }
+    }
+
+    /// Microphone level since the last call, and whether voice is sent.
+    pub fn levels(&self) -> Levels {
+        Levels { input: self.controls.take_level(), transmitting: self.controls.transmitting() }
+    }
+
+    /// The devices in use.
+    pub fn audio_state(&self) -> AudioState {
+        lock(&self.audio).clone()
+    }
+
+    /// Counters since the connection was made.
+    pub fn statistics(&self) -> Statistics {
+        let playback = self.playback.statistics();
+        let sum = |part: fn(&crate::TalkerStatistics) -> u64| playback.talkers.iter().map(part).sum();
+        let mut statistics = Statistics {
+            frames_sent: self.uplink.frames_sent.load(Ordering::Relaxed),
+            frames_lost: sum(|talker| talker.lost),
+            frames_late: sum(|talker| talker.late),
+            frames_concealed: sum(|talker| talker.concealed),
+            device_overruns: self.controls.lost_samples() / FRAME,
+            device_underruns: playback.underruns,
+            talkers: playback.talkers.clone(),
+            ..Statistics::default()
+        };
+        if let Some(line) = &self.line {
+            let figures = &line.figures;
+            statistics.frames_received = figures.received.load(Ordering::Relaxed);
+            statistics.packets_rejected = figures.rejected.load(Ordering::Relaxed);
+            statistics.rtt_ms = figures.rtt().map(|rtt| rtt.as_secs_f32() * 1_000.0);
+            statistics.ping_loss = figures.ping_loss();
+        }
+        statistics
+    }
+
+    fn publish_keys(&self) {
+        let Some(line) = &self.line else { return };
+        let epochs = line.keys.epochs();
+        let way = Line::new(
+            Arc::clone(&line.socket),
+            Arc::clone(&line.tag),
+            Arc::clone(&line.sequence),
+            line.session,
+            epochs,
+        );
+        self.uplink.line.store(way.map(Arc::new));
+        line.epochs.store(Arc::new(epochs.to_vec()));
+    }
+
+    fn open_input(&self) -> OpenInput {
+        let (backend, id) = (Arc::clone(&self.backend), self.settings.input.clone());
+        Box::new(move || backend.open_input(id.as_deref()))
+    }
+
+    fn open_output(&self) -> OpenOutput {
+        let (backend, id) = (Arc::clone(&self.backend), self.settings.output.clone());
+        Box::new(move || backend.open_output(id.as_deref()))
+    }
+}
+
+/// Name of a device, or what is wrong with it.
+type Device = (Option<String>, Option<ClientError>);
+
+/// Writes down what a thread says of its device. The lock is taken when devices come and go, not for sound.
+fn note(told: Arc<Mutex<AudioState>>, set: fn(&mut AudioState, Device)) -> OnDevice {
+    Box::new(move |device: Result<String, AudioError>| {
+        let device = match device {
+            Ok(name) => (Some(name), None),
+            Err(problem) => (None, Some(problem.into())),
+        };
+        set(&mut lock(&told), device);
+    })
+}
+
+fn lock(audio: &Mutex<AudioState>) -> std::sync::MutexGuard<'_, AudioState> {
+    audio.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,175 @@
+//! One talker, as heard here: jitter buffer, decoder, and the sound that is ready to be mixed.
+
+use voip_protocol::{SessionId, voice::FrameDuration};
+
+use super::{HeardFrame, mixdown::BLOCK};
+use crate::{
+    TalkerStatistics,
+    dsp::{Arrival, CODEC_DELAY, Decoder, Jitter, Pull, RATE, dbfs, fade_in, fade_out, peak},
+};
+
+/// Samples over which a burst rises from and falls to silence (2.5 ms).
+const FADE: usize = 120;
+/// Frames that are quieter than this, in dBFS, may be left out to catch up.
+const QUIET: f32 = -50.0;
+/// Share of a new measurement in the smoothed estimate of mouth to ear.
+const SMOOTHING: f32 = 1.0 / 16.0;
+/// Estimates beyond this (a minute, in ticks) are no delays: the clocks have nothing to do with each other.
+const ABSURD: u32 = 60 * RATE;
+
+pub(super) struct Talker {
+    session: SessionId,
+    jitter: Jitter,
+    decoder: Decoder,
+    /// What has been decoded and not been mixed: `sound[start..end]`.
+    sound: [f32; FrameDuration::Ms60.samples()],
+    start: usize,
+    end: usize,
+    /// The last frame was quiet.
+    was_quiet: bool,
+    heard_at: u64,
+    /// Frames that no decoder takes.
+    malformed: u64,
+    mouth_to_ear: Option<f32>,
+    /// Counters from before this talker was let go.
+    before: Option<TalkerStatistics>,
+}
+
+impl Talker {
+    /// `None`: the system has no memory for another decoder.
+    pub(super) fn new(session: SessionId, before: Option<TalkerStatistics>) -> Option<Self> {
+        Some(Self {
+            session,
+            jitter: Jitter::default(),
+            decoder: Decoder::new().ok()?,
+            sound: [0.0; FrameDuration::Ms60.samples()],
+            start: 0,
+            end: 0,
+            was_quiet: false,
+            heard_at: 0,
+            malformed: 0,
+            mouth_to_ear: None,
+            before,
+        })
+    }
+
+    pub(super) fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// When the last frame came.
+    pub(super) fn heard_at(&self) -> u64 {
+        self.heard_at
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.jitter.is_idle()
+    }
+
+    pub(super) fn receive(&mut self, frame: &HeardFrame, at: u64) {
+        self.heard_at = self.heard_at.max(at);
+        self.jitter.insert(&Arrival {
+            sequence: frame.sequence,
+            capture_time: frame.capture_time,
+            duration: frame.duration,
+            last_of_burst: frame.last_of_burst,
+            at,
+            opus: frame.opus(),
+        });
+    }
+
+    /// Fills `voice` with the talker's next sound; false: it is silence, and `voice` is as it was. `heard_at`: the
+    /// server's clock when the first sample is heard.
+    pub(super) fn render(&mut self, voice: &mut [f32; BLOCK], now: u64, heard_at: Option<u32>) -> bool {
+        let mut filled = 0;
+        while filled < BLOCK {
+            if self.start == self.end && !self.refill(now, heard_at.map(|at| at.wrapping_add(filled as u32)))
+            {
+                break;
+            }
+            let count = (BLOCK - filled).min(self.end - self.start);
+            voice[filled..filled + count].copy_from_slice(&self.sound[self.start..self.start + count]);
+            (filled, self.start) = (filled + count, self.start + count);
+        }
+        if filled > 0 {
+            voice[filled..].fill(0.0);
+        }
+        filled > 0
+    }
+
+    pub(super) fn statistics(&self) -> TalkerStatistics {
+        let counters = self.jitter.counters();
+        let before = |of: fn(&TalkerStatistics) -> u64| self.before.as_ref().map_or(0, of);
+        TalkerStatistics {
+            session: self.session,
+            received: before(|b| b.received) + counters.received,
+            lost: before(|b| b.lost) + counters.lost,
+            late: before(|b| b.late) + counters.late,
+            concealed: before(|b| b.concealed) + counters.concealed + self.malformed,
+            buffer_ms: self.jitter.delay() * 1_000.0 / RATE as f32,
+            mouth_to_ear_ms: self.mouth_to_ear,
+        }
+    }
+
+    /// Gets the next sound ready; false: there is none now.
+    fn refill(&mut self, now: u64, heard_at: Option<u32>) -> bool {
+        loop {
+            let samples = match self.jitter.pull(now) {
+                Pull::Silence => return false,
+                Pull::Conceal { samples, last } => {
+                    let sound = &mut self.sound[..samples];
+                    conceal(&mut self.decoder, sound);
+                    if last {
+                        fade_out(sound);
+                    }
+                    samples
+                }
+                Pull::Frame(frame) => {
+                    let samples = frame.duration.samples();
+                    let sound = &mut self.sound[..samples];
+                    if frame.first {
+                        // A decoder that cannot be reset goes on from where it was: a blemish at most.
+                        let _ = self.decoder.reset();
+                    }
+                    if self.decoder.decode(frame.opus, frame.duration, sound).is_err() {
+                        self.malformed += 1;
+                        conceal(&mut self.decoder, sound);
+                    }
+                    let is_quiet = dbfs(peak(sound)) < QUIET;
+                    let was_quiet = std::mem::replace(&mut self.was_quiet, is_quiet) && !frame.first;
+                    if frame.surplus >= samples as u32 && was_quiet && is_quiet && !frame.last {
+                        continue;
+                    }
+                    if frame.first {
+                        fade_in(&mut sound[..FADE]);
+                    }
+                    if frame.last {
+                        fade_out(&mut sound[samples - FADE..]);
+                    }
+                    if let Some(heard_at) = heard_at {
+                        let delay =
+                            heard_at.wrapping_sub(frame.capture_time).wrapping_add(CODEC_DELAY) as i32;
+                        note_delay(&mut self.mouth_to_ear, delay);
+                    }
+                    samples
+                }
+            };
+            (self.start, self.end) = (0, samples);
+            return true;
+        }
+    }
+}
+
+fn conceal(decoder: &mut Decoder, sound: &mut [f32]) {
+    if decoder.conceal(sound).is_err() {
+        sound.fill(0.0);
+    }
+}
+
+fn note_delay(smoothed: &mut Option<f32>, delay: i32) {
+    if delay.unsigned_abs() > ABSURD {
+        return;
+    }
+    let ms = delay as f32 * 1_000.0 / RATE as f32;
+    *smoothed = Some(smoothed.map_or(ms, |before| before + (ms - before) * SMOOTHING));
+}

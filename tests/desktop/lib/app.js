@@ -1,0 +1,164 @@
+// The real app in its window, driven over WebDriver.
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+
+import { remote } from 'webdriverio';
+
+const PATIENCE_MS = 20_000;
+
+/** Starts the app with `home` as its home folder, and waits for its window. */
+export async function startApp(application, home) {
+  const [port, nativePort] = [await freePort(), await freePort()];
+  const driver = spawn('tauri-driver', ['--port', port, '--native-port', nativePort].map(String), {
+    // A process group of its own: the driver's driver and the app end with it.
+    detached: true,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: environment(home),
+  });
+  const driverGone = new Promise((_, fail) => {
+    driver.once('error', (error) => fail(new Error(`tauri-driver does not start: ${error.message}`)));
+    driver.once('exit', (code) => fail(new Error(`tauri-driver ended with ${code}`)));
+  });
+  driverGone.catch(() => {});
+  try {
+    await Promise.race([until('tauri-driver listens', () => answers(port)), driverGone]);
+    const browser = await remote({
+      hostname: '127.0.0.1',
+      port,
+      logLevel: 'error',
+      connectionRetryCount: 0,
+      waitforTimeout: PATIENCE_MS,
+      capabilities: {
+        browserName: 'wry',
+        'tauri:options': { application },
+        'wdio:enforceWebDriverClassic': true,
+      },
+    });
+    return new App(browser, driver, application);
+  } catch (error) {
+    endGroup(driver.pid);
+    throw error;
+  }
+}
+
+class App {
+  #driver;
+
+  constructor(browser, driver, application) {
+    this.browser = browser;
+    this.#driver = driver;
+    this.pid = membersOf(driver.pid).find((pid) => executable(pid) === path.resolve(application));
+  }
+
+  /** The element of a test id, once it is there. */
+  async get(id) {
+    const element = this.browser.$(`[data-testid="${id}"]`);
+    await element.waitForDisplayed({ timeoutMsg: `nothing is shown as ${id}` });
+    return element;
+  }
+
+  async has(id) {
+    return this.browser.$(`[data-testid="${id}"]`).isExisting();
+  }
+
+  async click(id) {
+    await (await this.get(id)).click();
+  }
+
+  async type(id, text) {
+    await (await this.get(id)).setValue(text);
+  }
+
+  async attribute(id, name) {
+    return (await this.get(id)).getAttribute(name);
+  }
+
+  /** Waits until an attribute has a value. */
+  async becomes(id, name, value) {
+    await until(`${name} of ${id} is ${value}`, async () => (await this.attribute(id, name)) === value);
+  }
+
+  /** Ends the app as the system does at log-out; resolves when its process is gone. */
+  async quit() {
+    process.kill(this.pid, 'SIGTERM');
+    await until('the app is gone', () => !executable(this.pid));
+  }
+
+  /** Ends whatever of it is still there. */
+  stop() {
+    endGroup(this.#driver.pid);
+  }
+}
+
+/** Waits until `condition` holds. */
+export async function until(what, condition, timeout = PATIENCE_MS) {
+  const end = Date.now() + timeout;
+  for (;;) {
+    if (await condition()) return;
+    if (Date.now() > end) throw new Error(`in vain: ${what}`);
+    await pause(50);
+  }
+}
+
+/** Whether somebody listens on a TCP port of this computer. */
+export function answers(port) {
+  return new Promise((resolve) => {
+    const socket = net.connect(port, '127.0.0.1');
+    socket.once('connect', () => resolve(true));
+    socket.once('error', () => resolve(false));
+    socket.once('close', () => socket.destroy());
+    socket.once('connect', () => socket.end());
+  });
+}
+
+/** The environment of a program that shall see nothing of the person's own folders. */
+export function environment(home) {
+  const folders = { CONFIG: '.config', DATA: '.local/share', CACHE: '.cache', STATE: '.local/state' };
+  const environment = { ...process.env, HOME: home, LANG: 'C.UTF-8' };
+  for (const [name, folder] of Object.entries(folders)) {
+    environment[`XDG_${name}_HOME`] = path.join(home, folder);
+    mkdirSync(environment[`XDG_${name}_HOME`], { recursive: true });
+  }
+  return environment;
+}
+
+async function freePort() {
+  const server = net.createServer();
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+function membersOf(group) {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        // After the name in brackets: state, parent, process group.
+        return readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1).split(' ')[2] === String(group);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+function executable(pid) {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`);
+  } catch {
+    return null;
+  }
+}
+
+function endGroup(group) {
+  try {
+    process.kill(-group, 'SIGKILL');
+  } catch {
+    // It is gone already.
+  }
+}
