@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::atomic::Ordering,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -14,7 +14,7 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use voip_client::{
     ClientError, ClientErrorCode, Connection, Engine, EngineConfig, EngineHandle, Event, Login, Register,
     Statistics, TalkMode, VoiceSettings,
-    audio::{Backend, Cpal, File, Split},
+    audio::{Backend, Cpal, File, Split, Started},
     net::{KnownServers, Trust, probe},
 };
 use voip_protocol::{ChannelId, Fingerprint, Invite};
@@ -91,6 +91,10 @@ struct Report {
     jitter_buffer_ms: Option<f32>,
     /// Of the talker heard most: from their microphone to this speaker, in milliseconds.
     mouth_to_ear_ms: Option<f32>,
+    /// When the first sample of `--input` was sent on its way, in seconds since 1970.
+    input_started_at: Option<f64>,
+    /// When the first sample of `--output` was heard, in seconds since 1970.
+    output_started_at: Option<f64>,
 }
 
 /// What is under way at the end of a recording still arrives.
@@ -156,7 +160,7 @@ impl Talk {
             register: self.register.then(Register::default),
         };
         let files = File::new(self.input.clone(), self.output.clone());
-        let ended = files.ended();
+        let (ended, started) = (files.ended(), files.started());
         let settings =
             VoiceSettings { bitrate: self.bitrate, mode: TalkMode::PushToTalk, ..VoiceSettings::default() };
         let (engine, handle) =
@@ -167,6 +171,7 @@ impl Talk {
         let result = async {
             let channel = self.channel_id(&handle).await?;
             handle.join(channel).await?;
+            eprintln!("voip-cli: in {}", self.channel);
             let began = Instant::now();
             if !self.listen {
                 // Choosing the input opens it anew, so a recording starts now and not at the login.
@@ -192,7 +197,7 @@ impl Talk {
                 _ = tokio::signal::ctrl_c() => Ok(()),
                 error = ended_by(&mut events, self.listen) => Err(error),
             }?;
-            self.report(&handle, began).await
+            self.report(&handle, began, started()).await
         }
         .await;
         handle.shut_down().await;
@@ -248,7 +253,12 @@ impl Talk {
         })
     }
 
-    async fn report(&self, handle: &EngineHandle, began: Instant) -> Result<(), ClientError> {
+    async fn report(
+        &self,
+        handle: &EngineHandle,
+        began: Instant,
+        started: Started,
+    ) -> Result<(), ClientError> {
         let statistics = handle.state().await?.statistics;
         let loudest = statistics.talkers.iter().max_by_key(|talker| talker.received);
         let report = Report {
@@ -256,6 +266,8 @@ impl Talk {
             seconds: began.elapsed().as_secs_f64(),
             jitter_buffer_ms: loudest.map(|talker| talker.buffer_ms),
             mouth_to_ear_ms: loudest.and_then(|talker| talker.mouth_to_ear_ms),
+            input_started_at: started.input.map(unix_seconds),
+            output_started_at: started.output.map(unix_seconds),
             statistics,
         };
         if self.json {
@@ -271,6 +283,11 @@ impl Talk {
         }
         Ok(())
     }
+}
+
+fn unix_seconds(time: SystemTime) -> f64 {
+    // A clock before 1970 is a clock that was never set.
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// The error that ended the session for good.

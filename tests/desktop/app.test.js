@@ -89,7 +89,7 @@ test('host, talk by push-to-talk, mute, quit', { timeout: 180_000 }, async (t) =
 
     await t.test('quitting ends the server and frees its ports', async () => {
       const { port } = new URL(invite);
-      await app.quit();
+      assert.equal(await app.quit(), 0);
       await once(net.createServer().listen(Number(port)).unref(), 'listening');
       await once(dgram.createSocket('udp4').bind(9001).unref(), 'listening');
     });

@@ -41,6 +41,13 @@ impl TestClient {
         client
     }
 
+    /// Enters a channel with its microphone off.
+    pub async fn listen(server: &TestServer, name: &str, channel: &str) -> Self {
+        let client = Self::join(server, name, channel).await;
+        client.handle.set_self(true, false).await.unwrap();
+        client
+    }
+
     /// An engine that is not connected.
     pub fn new() -> Self {
         Self::with_settings(VoiceSettings { mode: TalkMode::Continuous, ..VoiceSettings::default() })

@@ -44,6 +44,8 @@ pub fn program(name: &str) -> PathBuf {
 /// A `voip-server` process on a folder of its own.
 pub struct Server {
     folder: PathBuf,
+    /// In a mount namespace of its own, where the folder is a disk of this many bytes.
+    disk: Option<u64>,
     ports: (u16, u16),
     child: Option<Child>,
     /// Where it is and who it is.
@@ -54,8 +56,24 @@ pub struct Server {
 impl Server {
     /// Starts on a folder; port 0 takes a free one. Returns when it serves.
     pub fn start(folder: &Path, control_port: u16, voice_port: u16) -> Self {
+        Self::start_on(folder, None, control_port, voice_port)
+    }
+
+    /// Starts on a disk of this size, which only the server sees.
+    pub fn start_on_small_disk(folder: &Path, bytes: u64) -> Self {
+        Self::start_on(folder, Some(bytes), 0, 0)
+    }
+
+    /// The server's folder, as the server sees it.
+    pub fn inner_folder(&self) -> PathBuf {
+        let id = self.child.as_ref().expect("it runs").id();
+        PathBuf::from(format!("/proc/{id}/root{}", self.folder.display()))
+    }
+
+    fn start_on(folder: &Path, disk: Option<u64>, control_port: u16, voice_port: u16) -> Self {
         let mut server = Self {
             folder: folder.to_owned(),
+            disk,
             ports: (control_port, voice_port),
             child: None,
             invite: Invite { address: Address { host: String::new(), port: 0 }, fingerprint: None },
@@ -67,7 +85,18 @@ impl Server {
 
     /// Starts again, on the same ports. Returns when it serves.
     pub fn restart(&mut self) {
-        let mut child = Command::new(program("voip-server"))
+        let mut command = match self.disk {
+            None => Command::new(program("voip-server")),
+            Some(bytes) => {
+                // A tmpfs in a namespace: no trace of it stays, and nobody's disk is filled.
+                let script = format!("mount -t tmpfs -o size={bytes} tmpfs \"$0\" && exec \"$@\"");
+                let mut command = Command::new("unshare");
+                command.args(["--map-root-user", "--mount", "sh", "-c", &script]);
+                command.arg(&self.folder).arg(program("voip-server"));
+                command
+            }
+        };
+        let mut child = command
             .args([
                 "serve",
                 "--control-port",

@@ -59,11 +59,16 @@ impl RawClient {
         self.snapshot.session
     }
 
-    /// Enters a channel by name, and shows itself on UDP.
-    pub async fn enter(&mut self, channel: &str) {
+    /// Enters another channel by name.
+    pub async fn enter_again(&mut self, channel: &str) {
         let id = self.snapshot.channels.iter().find(|known| known.name == channel).unwrap().id;
         let reply = self.ask("join", json!({ "channel": id })).await;
         assert!(reply.get("result").is_some(), "{reply}");
+    }
+
+    /// Enters a channel by name, and shows itself on UDP.
+    pub async fn enter(&mut self, channel: &str) {
+        self.enter_again(channel).await;
         self.ping(0);
         let mut buffer = [0; 64];
         assert!(self.voice.recv(&mut buffer).is_ok(), "no pong");
@@ -102,6 +107,18 @@ impl RawClient {
     /// Sends a message of any kind; the server may have hung up.
     pub async fn send(&mut self, message: Message) -> bool {
         self.socket.send(message).await.is_ok()
+    }
+
+    /// Sends a message, reading all the while: what the server says until the connection ends.
+    pub async fn send_while_reading(self, message: Message) -> String {
+        let (mut sink, mut stream) = self.socket.split();
+        let sending = tokio::spawn(async move { sink.send(message).await });
+        let mut said = String::new();
+        while let Some(Ok(message)) = stream.next().await {
+            said.push_str(message.to_text().unwrap_or_default());
+        }
+        sending.abort();
+        said
     }
 
     /// The next message; none at the end of the connection.

@@ -5,7 +5,10 @@ use std::path::Path;
 use secrecy::SecretString;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use voip_protocol::{Address, Fingerprint};
 use voip_server::{
@@ -30,7 +33,11 @@ pub struct TestServer {
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), ServerError>>,
     _folder: TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// Sound has deadlines, and a machine may have two cores: tests with a server run one after the other.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 impl TestServer {
     /// With the channels General, Other and Quiet, where nobody but administrators may speak.
@@ -40,6 +47,7 @@ impl TestServer {
 
     /// The same, with changes to its configuration.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let alone = ALONE.lock().await;
         let folder = tempfile::tempdir().unwrap();
         let mut config = config(folder.path());
         change(&mut config);
@@ -70,6 +78,7 @@ impl TestServer {
             shutdown: shutdown.clone(),
             task: tokio::spawn(voip_server::run(config, listeners, store, shutdown)),
             _folder: folder,
+            _alone: alone,
         };
         server.get("/healthz").await;
         server

@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
@@ -33,17 +33,37 @@ pub struct File {
     output: Option<PathBuf>,
     ended: Arc<AtomicBool>,
     recording: Arc<Mutex<Option<Recording>>>,
+    started: Arc<Mutex<Started>>,
+}
+
+/// When a file's first sample was in the air, by the system's clock: what puts two recordings on one time line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Started {
+    /// The microphone's file, the last time it was opened.
+    pub input: Option<SystemTime>,
+    /// The recording.
+    pub output: Option<SystemTime>,
 }
 
 impl File {
     /// `input` is a WAV file of any common kind, `output` is overwritten. Without one there is no such device.
     pub fn new(input: Option<PathBuf>, output: Option<PathBuf>) -> Self {
-        Self { input, output, ended: Arc::default(), recording: Arc::default() }
+        Self { input, output, ended: Arc::default(), recording: Arc::default(), started: Arc::default() }
     }
 
     /// Becomes true when the microphone has read its file to the end.
     pub fn ended(&self) -> Arc<AtomicBool> {
         self.ended.clone()
+    }
+
+    /// When the files started; go on asking after the backend has been given away.
+    pub fn started(&self) -> impl Fn() -> Started + Send + use<> {
+        let started = self.started.clone();
+        move || *started.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, set: impl FnOnce(&mut Started)) {
+        set(&mut self.started.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -65,6 +85,7 @@ impl Backend for File {
         self.ended.store(false, Relaxed);
         let (feed, failure, stream) = input(path.display().to_string(), sample_rate);
         let source = Playing { samples, ended: self.ended.clone() };
+        self.note(|started| started.input = Some(SystemTime::now()));
         Ok(stream(run_input(sample_rate, source, feed, failure)?))
     }
 
@@ -73,6 +94,7 @@ impl Backend for File {
         let mut recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
         if recording.is_none() {
             *recording = Some(Recording::create(path)?);
+            self.note(|started| started.output = Some(SystemTime::now()));
         }
         let (feed, failure, stream) = output(path.display().to_string(), RECORDING.sample_rate);
         Ok(stream(run_output(RECORDING.sample_rate, self.recording.clone(), feed, failure)?))

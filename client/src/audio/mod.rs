@@ -18,7 +18,7 @@ use ts_rs::TS;
 
 pub use cpal::Cpal;
 pub use error::AudioError;
-pub use file::File;
+pub use file::{File, Started};
 pub use scripted::{PlayedBlock, Scripted};
 pub use split::Split;
 pub use stream::{Failure, InputFeed, InputStream, OutputFeed, OutputStream, Stamp, input, output};

@@ -2,13 +2,16 @@
 
 use axum::{
     Json,
-    body::Bytes,
     extract::{FromRequest, Request},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use voip_protocol::{ErrorBody, ErrorCode, control::ErrorReply, limits::MAX_REST_BODY};
+
+/// A body that is too large is read, and forgotten, up to this many bytes.
+const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 
 /// An error on its way out.
 #[derive(Debug)]
@@ -67,15 +70,32 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
-        let bytes: Bytes = axum::body::to_bytes(request.into_body(), MAX_REST_BODY).await.map_err(|_| {
-            Failure::new(
-                ErrorCode::MessageTooLarge,
-                format!("the body must be whole, and at most {MAX_REST_BODY} bytes"),
-            )
-        })?;
+        let bytes = read(request.into_body()).await?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
             let code = if error.is_data() { ErrorCode::InvalidField } else { ErrorCode::MalformedMessage };
             Failure::new(code, format!("the body is not what this route takes: {error}"))
         })
     }
+}
+
+/// The whole body. Of one that is too large the rest is read, too, within bounds, and forgotten: a client that is
+/// cut off in mid-sentence does not read the answer.
+async fn read(body: axum::body::Body) -> Result<Vec<u8>, Failure> {
+    let mut stream = body.into_data_stream();
+    let (mut bytes, mut total) = (Vec::new(), 0);
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk
+            .map_err(|_| Failure::new(ErrorCode::MalformedMessage, "the body broke off: send it again"))?;
+        total += chunk.len();
+        if total > MAX_DISCARDED {
+            break;
+        }
+        if total <= MAX_REST_BODY {
+            bytes.extend_from_slice(&chunk);
+        }
+    }
+    if total <= MAX_REST_BODY {
+        return Ok(bytes);
+    }
+    Err(Failure::new(ErrorCode::MessageTooLarge, format!("a body may have {MAX_REST_BODY} bytes at most")))
 }

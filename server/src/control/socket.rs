@@ -19,6 +19,9 @@ const SILENCE: Duration = Duration::from_secs(40);
 /// A write that takes longer means that the client takes nothing any more.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A refused client has this long to read why.
+const LINGER: Duration = Duration::from_millis(500);
+
 /// Serves a connection to its end.
 pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, me: MeReply) {
     let visitor = Visitor { account: me.account, roles: me.roles.into_iter().map(|role| role.id).collect() };
@@ -89,6 +92,9 @@ async fn refuse(socket: &mut WebSocket, id: Option<u64>, error: ErrorBody) {
     let code = error.code;
     if write(socket, text(&ServerMessage::Failure { id, error })).await {
         close(socket, close_code::POLICY, code).await;
+        // What the client still sends makes the system reset the connection when it is dropped, and a reset
+        // would overtake the reason.
+        tokio::time::sleep(LINGER).await;
     }
 }
 

@@ -1,6 +1,6 @@
 // The real app in its window, driven over WebDriver.
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -12,6 +12,10 @@ const PATIENCE_MS = 20_000;
 /** Starts the app with `home` as its home folder, and waits for its window. */
 export async function startApp(application, home) {
   const [port, nativePort] = [await freePort(), await freePort()];
+  mkdirSync(home, { recursive: true });
+  // The driver starts the app and keeps its exit status to itself: this keeps it for the test.
+  const [starter, status] = [path.join(home, 'start'), path.join(home, 'status')];
+  writeFileSync(starter, `#!/bin/sh\n'${application}' "$@"\necho $? >'${status}'\n`, { mode: 0o755 });
   const driver = spawn('tauri-driver', ['--port', port, '--native-port', nativePort].map(String), {
     // A process group of its own: the driver's driver and the app end with it.
     detached: true,
@@ -33,11 +37,11 @@ export async function startApp(application, home) {
       waitforTimeout: PATIENCE_MS,
       capabilities: {
         browserName: 'wry',
-        'tauri:options': { application },
+        'tauri:options': { application: starter },
         'wdio:enforceWebDriverClassic': true,
       },
     });
-    return new App(browser, driver, application);
+    return new App(browser, driver, application, status);
   } catch (error) {
     endGroup(driver.pid);
     throw error;
@@ -46,10 +50,12 @@ export async function startApp(application, home) {
 
 class App {
   #driver;
+  #status;
 
-  constructor(browser, driver, application) {
+  constructor(browser, driver, application, status) {
     this.browser = browser;
     this.#driver = driver;
+    this.#status = status;
     this.pid = membersOf(driver.pid).find((pid) => executable(pid) === path.resolve(application));
   }
 
@@ -81,10 +87,11 @@ class App {
     await until(`${name} of ${id} is ${value}`, async () => (await this.attribute(id, name)) === value);
   }
 
-  /** Ends the app as the system does at log-out; resolves when its process is gone. */
+  /** Ends the app as the system does at log-out; its exit status. */
   async quit() {
     process.kill(this.pid, 'SIGTERM');
-    await until('the app is gone', () => !executable(this.pid));
+    await until('the app is gone', () => existsSync(this.#status) && readFileSync(this.#status, 'utf8') !== '');
+    return Number(readFileSync(this.#status, 'utf8'));
   }
 
   /** Ends whatever of it is still there. */

@@ -13,7 +13,7 @@ export function phrases() {
   return [
     ['Rear_Left', 'Rear_Center'],
     ['Front_Center', 'Side_Left'],
-    ['Rear_Right'],
+    ['Rear_Right', 'Front_Right'],
     ['Front_Left', 'Side_Right'],
   ].map((names) => join(...names.map((name) => readWav(`${FOLDER}/${name}.wav`))));
 }

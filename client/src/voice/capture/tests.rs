@@ -219,7 +219,11 @@ fn the_duration_changes_between_bursts_and_the_bit_rate_with_them() {
         let expected = 19_200 / duration.samples();
         assert!(sent.len().abs_diff(expected) <= 2, "{duration:?}: {}", sent.len());
         let bytes = 40_000 * duration.samples() / 48_000 / 8;
-        assert!(sent.iter().all(|frame| frame.opus.len().abs_diff(bytes) <= 2), "{duration:?}: {}", sent[0].opus.len());
+        assert!(
+            sent.iter().all(|frame| frame.opus.len().abs_diff(bytes) <= 2),
+            "{duration:?}: {}",
+            sent[0].opus.len()
+        );
     }
 }
 

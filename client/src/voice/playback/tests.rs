@@ -324,9 +324,8 @@ fn both_threads_carry_a_voice_from_device_to_device() {
             |samples| said_there.extend_from_slice(samples),
         );
         let voice = heard.iter().position(|sample| sample.abs() > 0.05).unwrap().saturating_sub(2_400);
-        let words = [12_000, 20_000, 30_000].map(|at| {
-            find(&said_there[at..at + 2_400], &heard[voice + at - 2_400..voice + at + 9_600]).0
-        });
+        let words = [12_000, 20_000, 30_000]
+            .map(|at| find(&said_there[at..at + 2_400], &heard[voice + at - 2_400..voice + at + 9_600]).0);
         assert!(words.iter().all(|likeness| *likeness > 0.85), "{input_rate} {output_rate} {words:?}");
         let statistics = controls.statistics();
         assert_eq!((statistics.talkers[0].lost, statistics.talkers[0].late), (0, 0), "{statistics:?}");

@@ -1,0 +1,48 @@
+SHELL := bash
+.DEFAULT_GOAL := help
+# Tools that cargo installs are found even where the shell's own PATH lacks its folder.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+# The app with the UI in it, as it ships; without the feature its window asks a development server.
+APP := --features voip-app/custom-protocol
+
+.PHONY: help setup run test demo lint bench release
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## Installs what is missing: Debian packages, npm packages, cargo tools
+	@scripts/setup.sh all
+
+run: ## Builds the app and opens it; without display or sound card, on virtual ones
+	@scripts/setup.sh run
+	npm --prefix ui run build
+	cargo build -p voip-app --features custom-protocol
+	scripts/desktop-env.sh cargo run -p voip-app --features custom-protocol
+
+test: ## All tests: Rust, UI, and the real app
+	@scripts/setup.sh test
+	npm --prefix ui run build
+	cargo test --workspace $(APP)
+	npm --prefix ui test
+	tests/desktop/run.sh
+
+demo: ## Two clients talk through a server of their own; prints what was heard as JSON
+	@scripts/setup.sh demo >&2
+	@cargo build -p voip-client -p voip-tests --bins >&2
+	@cargo run -q -p voip-tests --bin demo
+
+lint: ## Format, clippy, svelte-check, licences and bans
+	@scripts/setup.sh lint
+	scripts/lint.sh
+
+bench: ## The benchmarks that there are
+	@scripts/setup.sh demo
+	@set -e; for folder in $(wildcard */benches); do cargo bench -p voip-$${folder%/benches} --benches; done
+	@[ -n "$(wildcard */benches)" ] || echo "there are no benchmarks yet"
+
+release: ## The app as a .deb, the server and the command-line client as programs
+	@scripts/setup.sh run
+	CI=true ui/node_modules/.bin/tauri build --bundles deb
+	cargo build --release -p voip-server -p voip-client
+	@scripts/target.sh | sed 's|$$|/release|' | xargs -I{} find {} -maxdepth 4 \( -name '*.deb' -o -name voip-server -o -name voip-cli \) -type f

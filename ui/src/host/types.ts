@@ -1,0 +1,97 @@
+// All the UI may ask of its host, and every type that crosses between them.
+//
+// The window has test ids that stay as they are:
+//   start-host start-join
+//   host-name host-password host-submit host-stop invite-link host-address
+//   join-address join-submit fingerprint trust changed-confirm changed-submit
+//   login-username login-password login-organization login-submit login-register-toggle
+//   channel-<name> member-<username> leave disconnect
+//   mute deafen ptt-indicator level-meter threshold state-line
+//   settings-open settings-close hotkey-bind hotkey-state
+
+import type { AppEvent } from './bindings/AppEvent';
+import type { AppState } from './bindings/AppState';
+import type { Devices } from './bindings/Devices';
+import type { HostRequest } from './bindings/HostRequest';
+import type { HostSetup } from './bindings/HostSetup';
+import type { Hotkey } from './bindings/Hotkey';
+import type { LoginRequest } from './bindings/LoginRequest';
+import type { Settings } from './bindings/Settings';
+import type { Visit } from './bindings/Visit';
+
+export type { AppError } from './bindings/AppError';
+export type { AppEvent } from './bindings/AppEvent';
+export type { AppState } from './bindings/AppState';
+export type { AudioState } from './bindings/AudioState';
+export type { Channel } from './bindings/Channel';
+export type { ClientError } from './bindings/ClientError';
+export type { Connection } from './bindings/Connection';
+export type { DeviceInfo } from './bindings/DeviceInfo';
+export type { Devices } from './bindings/Devices';
+export type { EngineState } from './bindings/EngineState';
+export type { ErrorCode } from './bindings/ErrorCode';
+export type { HostedServer } from './bindings/HostedServer';
+export type { HostRequest } from './bindings/HostRequest';
+export type { HostSetup } from './bindings/HostSetup';
+export type { Hosting } from './bindings/Hosting';
+export type { Hotkey } from './bindings/Hotkey';
+export type { HotkeyState } from './bindings/HotkeyState';
+export type { Levels } from './bindings/Levels';
+export type { LoginRequest } from './bindings/LoginRequest';
+export type { Member } from './bindings/Member';
+export type { Room } from './bindings/Room';
+export type { RoomChange } from './bindings/RoomChange';
+export type { Settings } from './bindings/Settings';
+export type { Statistics } from './bindings/Statistics';
+export type { TalkerStatistics } from './bindings/TalkerStatistics';
+export type { TalkMode } from './bindings/TalkMode';
+export type { Theme } from './bindings/Theme';
+export type { Visit } from './bindings/Visit';
+
+/** What stands behind the window. Every promise that is refused is refused with an `AppError`. */
+export interface Host {
+  /** Calls `handler` with every event from now on. */
+  listen(handler: (event: AppEvent) => void): Promise<void>;
+  /** Everything, at this moment. */
+  state(): Promise<AppState>;
+
+  /** What the form for hosting needs to know. */
+  hostSetup(): Promise<HostSetup>;
+  /** Starts the server in this process and logs in to it. */
+  startHosting(request: HostRequest): Promise<void>;
+  /** Tells everybody, closes the server, and resolves when it is down. */
+  stopHosting(): Promise<void>;
+
+  /** Looks who answers at an address or an invite link; logs nobody in. */
+  visit(addressOrInvite: string): Promise<Visit>;
+  /**
+   * Believes this certificate at this address from now on. In place of another one only with `confirmation`: the
+   * same fingerprint, or an invite with it, as it came from whoever runs the server.
+   */
+  trust(visit: Visit, confirmation: string | null): Promise<void>;
+  /** Logs in, or registers first. Only where the certificate is believed. */
+  logIn(request: LoginRequest): Promise<void>;
+  /** Leaves the server, or stops trying to reach it. */
+  disconnect(): Promise<void>;
+
+  /** Goes into a channel. */
+  join(channel: number): Promise<void>;
+  /** Leaves the channel one is in. */
+  leave(): Promise<void>;
+  /** Turns one's own microphone and speaker off or on. */
+  setSelf(muted: boolean, deafened: boolean): Promise<void>;
+  /** Holds or lets go the push-to-talk button in the window. */
+  pushToTalk(pressed: boolean): void;
+
+  /** Sets and stores. */
+  saveSettings(settings: Settings): Promise<void>;
+  /** The devices there are now. */
+  devices(): Promise<Devices>;
+  /** Waits for the next key or mouse button, wherever it is pressed; null when called off. */
+  captureHotkey(): Promise<Hotkey | null>;
+  /** Calls off the waiting. */
+  cancelCapture(): Promise<void>;
+
+  /** Puts a text on the clipboard. */
+  copy(text: string): Promise<void>;
+}

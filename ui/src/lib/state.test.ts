@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest';
+
+import { demoState, SELF } from '../host/demo';
+import type { AppEvent } from '../host/types';
+import { keepRoom, reduce } from './state';
+
+const connected = () => demoState(new URLSearchParams('scene=connected'));
+const change = (data: Extract<Extract<AppEvent, { type: 'engine' }>['data'], { type: 'room_change' }>['data']) =>
+  ({ type: 'engine', data: { type: 'room_change', data } }) satisfies AppEvent;
+
+describe('reduce', () => {
+  it('takes what the server says of oneself for the truth', () => {
+    const muted = change({ event: 'member_state', data: { session: SELF, muted: true, deafened: true } });
+    const moved = change({ event: 'member_moved', data: { session: SELF, channel: 3 } });
+    const { engine } = [muted, moved].reduce(reduce, connected());
+    expect(engine).toMatchObject({ muted: true, deafened: true, channel: 3 });
+  });
+
+  it('does not take what the server says of others for oneself', () => {
+    const { engine } = reduce(connected(), change({ event: 'member_moved', data: { session: 1, channel: 3 } }));
+    expect(engine.channel).toBe(1);
+  });
+
+  it('keeps the wanted channel while the room is gone', () => {
+    const { engine } = reduce(connected(), { type: 'engine', data: { type: 'room', data: null } });
+    expect(engine).toMatchObject({ room: null, channel: 1 });
+  });
+
+  it('comes to the same when an event is applied that the state has already', () => {
+    const events = [
+      change({ event: 'member_moved', data: { session: 1, channel: 3 } }),
+      change({ event: 'member_moved', data: { session: 1, channel: 6 } }),
+      change({ event: 'member_offline', data: { session: 2 } }),
+    ];
+    const once = events.reduce(reduce, connected());
+    expect(events.reduce(reduce, once)).toEqual(once);
+  });
+
+  it('leaves levels and problems to others', () => {
+    const start = connected();
+    expect(reduce(start, { type: 'engine', data: { type: 'levels', data: { input: -20, transmitting: true } } })).toBe(
+      start,
+    );
+    expect(reduce(start, { type: 'problem', data: { code: 'internal', message: '', port: null } })).toBe(start);
+  });
+});
+
+describe('keepRoom', () => {
+  const { engine } = connected();
+  const gone = (state: 'reconnecting' | 'connected' | 'disconnected') => ({
+    ...engine,
+    room: null,
+    connection: { ...demoState(new URLSearchParams('scene=reconnecting')).engine.connection, state } as typeof engine.connection,
+  });
+
+  it('shows the last room in silence while the connection comes back', () => {
+    const kept = keepRoom(engine.room, gone('reconnecting'));
+    expect(kept?.members).toHaveLength(engine.room?.members.length ?? -1);
+    expect(kept?.members.some(({ talking }) => talking)).toBe(false);
+    expect(keepRoom(kept, gone('connected'))).toBe(kept);
+  });
+
+  it('shows none after leaving the server', () => {
+    expect(keepRoom(engine.room, gone('disconnected'))).toBeNull();
+  });
+});
