@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use voip_client::{
-    ClientError, ClientErrorCode, Connection, Engine, EngineConfig, EngineHandle, Event, Login, Register,
+    ClientError, ClientErrorCode, Connection, Engine, EngineConfig, EngineHandle, Event, Levels, Login, Register,
     Statistics, TalkMode, VoiceSettings,
     audio::{Backend, Cpal, File, Split, Started},
     net::{KnownServers, Trust, probe},
@@ -173,10 +173,11 @@ impl Talk {
             handle.join(channel).await?;
             eprintln!("voip-cli: in {}", self.channel);
             let began = Instant::now();
+            let mut talking = settings;
             if !self.listen {
                 // Choosing the input opens it anew, so a recording starts now and not at the login.
-                let input = self.input.as_ref().map(|path| path.display().to_string());
-                handle.apply(VoiceSettings { input, mode: TalkMode::Continuous, ..settings }).await?;
+                talking.input = self.input.as_ref().map(|path| path.display().to_string());
+                handle.apply(VoiceSettings { mode: TalkMode::Continuous, ..talking.clone() }).await?;
             }
             let over = async {
                 match (self.seconds, &self.input) {
@@ -197,6 +198,9 @@ impl Talk {
                 _ = tokio::signal::ctrl_c() => Ok(()),
                 error = ended_by(&mut events, self.listen) => Err(error),
             }?;
+            // The talk ends with a last frame, which is to be counted.
+            handle.apply(VoiceSettings { mode: TalkMode::PushToTalk, release_delay: 0, ..talking }).await?;
+            until_silent(&mut events).await;
             self.report(&handle, began, started()).await
         }
         .await;
@@ -282,6 +286,16 @@ impl Talk {
             );
         }
         Ok(())
+    }
+}
+
+/// Waits until nothing is sent any more.
+async fn until_silent(events: &mut Receiver<Event>) {
+    loop {
+        match events.recv().await {
+            Ok(Event::Levels(Levels { transmitting: false, .. })) | Err(RecvError::Closed) => return,
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+        }
     }
 }
 

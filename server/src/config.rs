@@ -276,6 +276,13 @@ mod tests {
         assert_eq!(config.database.url, "sqlite:data/voip.db");
     }
 
+    /// The example has every key and the defaults.
+    #[test]
+    fn the_example_is_the_default() {
+        let example = load(Some(include_str!("../../server.yaml.example")), &[]).unwrap();
+        assert_eq!(format!("{example:?}"), format!("{:?}", load(None, &[]).unwrap()));
+    }
+
     #[test]
     fn each_fault_names_its_key() {
         let fault = |yaml, environment: &[_]| load(Some(yaml), environment).unwrap_err().to_string();

@@ -127,19 +127,21 @@ pub(crate) struct Recording {
     stream: InputStream,
     clock: CaptureClock,
     samples: Vec<f32>,
+    pub(crate) dbg: Vec<(voip_client::audio::Stamp, Instant, u64)>,
 }
 
 impl Recording {
     pub(crate) fn start(id: &str) -> Self {
         let stream = Cpal.open_input(Some(id)).unwrap();
         let clock = CaptureClock::new(stream.sample_rate);
-        Self { stream, clock, samples: Vec::new() }
+        Self { stream, clock, samples: Vec::new(), dbg: Vec::new() }
     }
 
     /// Takes in what has been heard until now.
     pub(crate) fn collect(&mut self) {
         while let Some(stamp) = self.stream.stamp() {
             self.clock.observe(stamp);
+            self.dbg.push((stamp, Instant::now(), self.stream.overruns()));
         }
         let mut block = [0.0; 4_096];
         let count = self.stream.read(&mut block);
@@ -186,11 +188,11 @@ pub(crate) fn find(said: &[f32], heard: &[f32], range: Range<usize>) -> (f32, us
         product / (first * second).sqrt()
     };
     let last = heard.len().saturating_sub(said.len());
-    let best = |range: Range<usize>, every: usize| {
-        let places = range.start..range.end.min(last);
-        places.map(|at| (likeness(at, every), at)).max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((0.0, 0))
+    let best = |range: Range<usize>, step: usize, every: usize| {
+        let places = (range.start..range.end.min(last)).step_by(step);
+        places.map(|at| (likeness(at, every), at)).max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((0.0, range.start))
     };
-    // First with a few of the samples, then with all of them around the best place.
-    let (_, about) = best(range, 12);
-    best(about.saturating_sub(24)..about + 24, 1)
+    // First with a few of the samples at some of the places, then with all of them around the best one.
+    let (_, about) = best(range, 4, 16);
+    best(about.saturating_sub(24)..about + 24, 1, 1)
 }

@@ -227,7 +227,7 @@ mod tests {
     use super::{super::header::tests::headers, *};
     use crate::{
         ContextId,
-        voice::{FrameDuration, TAG_LEN, TagKey, VoicePacket},
+        voice::{FrameDuration, Ping, TAG_LEN, TagKey, VoicePacket},
     };
 
     /// RFC 9605, appendix C.3, `AES_128_GCM_SHA256_128`.
@@ -291,7 +291,8 @@ mod tests {
             SealingKey::derive(&secret, Epoch(2), header.session).seal(header, b"an Opus frame", &mut out);
         let tag = uplink.tag(&out[..length]);
         let vectors = include_str!("../../../docs/voice-packet.md");
-        for part in [&out[..HEADER_LEN], &out[HEADER_LEN..length], &tag[..]] {
+        let ping = Ping { session: header.session, sequence: 9, client_time: 0x00bc_614e }.to_bytes(&uplink);
+        for part in [&out[..HEADER_LEN], &out[HEADER_LEN..length], &tag[..], &ping[..]] {
             assert!(vectors.contains(&hex::encode(part)), "not in the document: {}", hex::encode(part));
         }
     }
