@@ -156,7 +156,7 @@ impl Engine {
                 },
                 step = self.link.next() => self.step(step).await,
                 _ = levels.tick() => self.tick_levels().await,
-                _ = statistics.tick() => self.tick_statistics().await,
+                _ = statistics.tick() => self.tick_statistics(),
             }
         }
     }
@@ -262,7 +262,7 @@ impl Engine {
                 }
             }
             Step::Failed(error, reply) => self.failed(error, reply).await,
-            Step::Message(message) => self.message(message).await,
+            Step::Message(message) => self.message(message),
             Step::Lost(error) => {
                 self.forget_connection().await;
                 self.retry(error);
@@ -307,7 +307,7 @@ impl Engine {
         });
     }
 
-    async fn message(&mut self, message: ServerMessage) {
+    fn message(&mut self, message: ServerMessage) {
         match message {
             ServerMessage::Success { id, .. } => self.answered(id, Ok(())),
             ServerMessage::Failure { id: Some(id), error } => self.answered(id, Err(error.into())),
@@ -383,7 +383,7 @@ impl Engine {
         self.tell(Event::Levels(levels));
     }
 
-    async fn tick_statistics(&mut self) {
+    fn tick_statistics(&mut self) {
         self.voice.expire_keys();
         if self.voice.is_open() {
             let statistics = self.voice.statistics();

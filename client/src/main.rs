@@ -12,8 +12,8 @@ use secrecy::SecretString;
 use serde::Serialize;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use voip_client::{
-    ClientError, ClientErrorCode, Connection, Engine, EngineConfig, EngineHandle, Event, Levels, Login, Register,
-    Statistics, TalkMode, VoiceSettings,
+    ClientError, ClientErrorCode, Connection, Engine, EngineConfig, EngineHandle, Event, Levels, Login,
+    Register, Statistics, TalkMode, VoiceSettings,
     audio::{Backend, Cpal, File, Split, Started},
     net::{KnownServers, Trust, probe},
 };

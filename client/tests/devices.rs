@@ -92,15 +92,25 @@ fn a_voice_goes_through() {
     let mut windows = Vec::new();
     for at in (24_000..said.len() - 9_600).step_by(4_800) {
         let word = &said[at..at + 4_800];
-        let near = |place: usize| if windows.is_empty() { 0..usize::MAX } else { place + 2_400..place + 7_200 };
+        let near =
+            |place: usize| if windows.is_empty() { 0..usize::MAX } else { place + 2_400..place + 7_200 };
         in_at = find(word, &entered, near(in_at)).1;
         let likeness;
         (likeness, out_at) = find(word, &left, near(out_at));
-        windows.push((likeness, milliseconds(into_microphone.time_of(in_at), out_of_speaker.time_of(out_at))));
+        windows
+            .push((likeness, milliseconds(into_microphone.time_of(in_at), out_of_speaker.time_of(out_at))));
     }
     for r in [&into_microphone, &out_of_speaker] {
         let t0 = r.dbg[0].0;
-        for (s, now, o) in r.dbg.iter().step_by(r.dbg.len() / 40) { println!("DBG pos {} at {:.4} expected {:.4} seen {:.4} over {o}", s.position, (s.captured_at - t0.captured_at).as_secs_f64(), s.position as f64 / 48000.0, now.duration_since(s.captured_at).as_secs_f64()); }
+        for (s, now, o) in r.dbg.iter().step_by(r.dbg.len() / 40) {
+            println!(
+                "DBG pos {} at {:.4} expected {:.4} seen {:.4} over {o}",
+                s.position,
+                (s.captured_at - t0.captured_at).as_secs_f64(),
+                s.position as f64 / 48000.0,
+                now.duration_since(s.captured_at).as_secs_f64()
+            );
+        }
     }
     println!("DBG {windows:?}");
     let alike = windows.iter().filter(|(likeness, _)| *likeness > 0.9).count();

@@ -3,18 +3,19 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import dgram from 'node:dgram';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 
-import { startApp, until } from './lib/app.js';
+import { freePort, startApp, until } from './lib/app.js';
 import { listen } from './lib/listener.js';
 import { HEARD, audible, likeness } from './lib/sound.js';
 import { phrases, speak } from './lib/speech.js';
 
 const { VOIP_APP, VOIP_CLI } = process.env;
+assert.ok(VOIP_APP && VOIP_CLI, 'tests/desktop/run.sh builds the programs and tells where they are');
 const RESULTS = path.join(import.meta.dirname, 'results');
 const KEY = 'F8';
 
@@ -27,16 +28,29 @@ test('host, talk by push-to-talk, mute, quit', { timeout: 180_000 }, async (t) =
     app.stop();
     rmSync(folder, { recursive: true, force: true });
   });
+  // Each step stands on the one before: the first that fails is the last.
+  const step = async (name, run) => {
+    let result, error;
+    await t.test(name, async () => {
+      try {
+        result = await run();
+      } catch (caught) {
+        throw (error = caught);
+      }
+    });
+    if (error) throw error;
+    return result;
+  };
   try {
-    const invite = await t.test('a first start hosts a server, on another port where one is taken', () => host(app));
+    const server = await step('a first start hosts a server, on another port where one is taken', () => host(app));
 
-    await t.test('the host is in, and joins a channel', async () => {
+    await step('the host is in, and joins a channel', async () => {
       await app.click('channel-General');
       await app.becomes('channel-General', 'aria-selected', 'true');
       await app.becomes('state-line', 'data-state', 'connected');
     });
 
-    await t.test('a key that is pressed becomes the push-to-talk key', async () => {
+    await step('a key that is pressed becomes the push-to-talk key', async () => {
       await app.click('settings-open');
       await app.click('hotkey-bind');
       key('key');
@@ -46,34 +60,34 @@ test('host, talk by push-to-talk, mute, quit', { timeout: 180_000 }, async (t) =
       await app.click('settings-close');
     });
 
-    const person = { invite, user: 'bob', password: 'correct horse battery', channel: 'General' };
+    const person = { invite: server.invite, user: 'bob', password: 'correct horse battery', channel: 'General' };
     listener = listen(VOIP_CLI, folder, person);
     await app.get('member-bob');
 
     const [before, said, muted, again] = phrases();
 
-    await t.test('with the key up the microphone hears, and nothing is sent', async () => {
+    await step('with the key up the microphone hears, and nothing is sent', async () => {
       const spoken = speak(folder, before);
       await until('the microphone hears', async () => Number(await app.attribute('level-meter', 'data-level')) > -50);
       assert.equal(await app.attribute('ptt-indicator', 'data-state'), 'idle');
       await spoken;
     });
 
-    await t.test('with the key down it talks', async () => {
+    await step('with the key down it talks', async () => {
       await withKeyDown(app, 'talking', () => speak(folder, said));
       await app.becomes('ptt-indicator', 'data-state', 'idle');
     });
 
-    await t.test('muted, the key does nothing', async () => {
+    await step('muted, the key does nothing', async () => {
       await app.click('mute');
       await withKeyDown(app, 'muted', () => speak(folder, muted));
       await app.click('mute');
       await app.becomes('ptt-indicator', 'data-state', 'idle');
     });
 
-    await t.test('unmuted, it talks again', () => withKeyDown(app, 'talking', () => speak(folder, again)));
+    await step('unmuted, it talks again', () => withKeyDown(app, 'talking', () => speak(folder, again)));
 
-    await t.test('the listener heard what was said with the key down, and nothing else', async () => {
+    await step('the listener heard what was said with the key down, and nothing else', async () => {
       const { heard, report } = await listener.stop();
       t.diagnostic(`voip-cli: ${JSON.stringify(report)}`);
       const found = [before, said, muted, again].map((phrase) => likeness(phrase, heard));
@@ -87,31 +101,41 @@ test('host, talk by push-to-talk, mute, quit', { timeout: 180_000 }, async (t) =
       assert.ok(Math.abs(actual - expected) < 0.2 * expected, `${actual} s are heard of ${expected} s`);
     });
 
-    await t.test('quitting ends the server and frees its ports', async () => {
-      const { port } = new URL(invite);
+    await step('quitting ends the server and frees its ports', async () => {
       assert.equal(await app.quit(), 0);
-      await once(net.createServer().listen(Number(port)).unref(), 'listening');
-      await once(dgram.createSocket('udp4').bind(9001).unref(), 'listening');
+      const [control, voice] = [net.createServer(), dgram.createSocket('udp4')];
+      t.after(() => [control, voice].forEach((socket) => socket.close()));
+      await once(control.listen(server.controlPort), 'listening');
+      await once(voice.bind(server.voicePort), 'listening');
     });
   } catch (error) {
-    await picture('app');
+    keep(folder);
     throw error;
   }
 });
 
+/** Hosts a server, on a port that is taken first and on the one that the app offers then; tells invite and ports. */
 async function host(app) {
-  // Taken by this test, or by somebody else: the app must offer another port either way.
-  const taken = net.createServer().listen(9000, '0.0.0.0');
-  await Promise.race([once(taken, 'listening'), once(taken, 'error')]);
-  await app.click('start-host');
-  await app.type('host-name', 'alice');
-  await app.type('host-password', 'a long enough password');
-  await app.click('host-submit');
-  await app.click('host-use-free-port');
-  const invite = await (await app.get('invite-link')).getValue();
-  taken.close();
-  assert.match(invite, /^voip:\/\/[^/]+:\d+\/\?fp=[0-9a-f]{64}$/);
-  return invite;
+  const taken = net.createServer().listen(0, '0.0.0.0');
+  await once(taken, 'listening');
+  try {
+    const voicePort = await freePort();
+    await app.click('start-host');
+    await app.type('host-name', 'alice');
+    await app.type('host-password', 'a long enough password');
+    await app.browser.$('summary').click();
+    await app.type('host-control-port', String(taken.address().port));
+    await app.type('host-voice-port', String(voicePort));
+    await app.click('host-submit');
+    await app.click('host-use-free-port');
+    const invite = await (await app.get('invite-link')).getValue();
+    assert.match(invite, /^voip:\/\/[^/]+:\d+\/\?fp=[0-9a-f]{64}$/);
+    const controlPort = Number(invite.match(/:(\d+)\/\?/)[1]);
+    assert.notEqual(controlPort, taken.address().port);
+    return { invite, controlPort, voicePort };
+  } finally {
+    taken.close();
+  }
 }
 
 /** Holds the push-to-talk key down, waits until the window shows `state`, and lets go after `action`. */
@@ -130,9 +154,12 @@ function key(action) {
   execFileSync('xdotool', [action, KEY]);
 }
 
-function picture(name) {
+/** Keeps what a failure can be understood by: the screen, and what the listener recorded. */
+function keep(folder) {
   mkdirSync(RESULTS, { recursive: true });
-  const file = path.join(RESULTS, `${name}.png`);
-  execFileSync('/usr/bin/import', ['-window', 'root', file]);
-  console.error(`a picture of the screen: ${file}`);
+  execFileSync('/usr/bin/import', ['-window', 'root', path.join(RESULTS, 'screen.png')]);
+  for (const name of readdirSync(folder).filter((name) => name.endsWith('.wav'))) {
+    copyFileSync(path.join(folder, name), path.join(RESULTS, name));
+  }
+  console.error(`the screen and the recordings: ${RESULTS}`);
 }

@@ -2,7 +2,7 @@
 //!
 //! The delay is where their cross-correlation (by FFT) is highest. The likeness is computed from windows of
 //! 100 ms of what was said, silent ones left out: the highest correlation coefficient of each with what was
-//! heard within ± 8 ms of the delay (a jitter buffer may move a little between talks), and the mean of these,
+//! heard within ± 40 ms of the delay (a jitter buffer may move between two talks), and the mean of these,
 //! weighted by the energy of each window. 1 is the same sound, 0 is any other sound. Opus at 40 kbit/s keeps
 //! the form of the wave and scores above 0.9; another sentence of the same voice stays below 0.3.
 
@@ -11,7 +11,7 @@ use rustfft::{FftPlanner, num_complex::Complex32};
 /// Both recordings are at this rate, in Hz.
 pub const RATE: usize = 48_000;
 const WINDOW: usize = RATE / 10;
-const WANDER: i64 = RATE as i64 * 8 / 1_000;
+const WANDER: i64 = RATE as i64 * 40 / 1_000;
 /// A window that is quieter than the loudest by more than this factor in energy is silence (40 dB).
 const SILENCE: f32 = 1e-4;
 

@@ -10,7 +10,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use voip_protocol::{Address, Fingerprint};
+use voip_protocol::{Address, Fingerprint, OrganizationId};
 use voip_server::{
     Config, Identity, Listeners, ServerError, Store, setup, store::NewChannel, voice::VoiceFigures,
 };
@@ -36,8 +36,12 @@ pub struct TestServer {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// Sound has deadlines, and a machine may have two cores: tests with a server run one after the other.
 static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// Sound has deadlines, and a machine may have two cores: who holds this runs while no other test does.
+pub async fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().await
+}
 
 impl TestServer {
     /// With the channels General, Other and Quiet, where nobody but administrators may speak.
@@ -47,7 +51,7 @@ impl TestServer {
 
     /// The same, with changes to its configuration.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
-        let alone = ALONE.lock().await;
+        let alone = alone().await;
         let folder = tempfile::tempdir().unwrap();
         let mut config = config(folder.path());
         change(&mut config);
@@ -56,19 +60,9 @@ impl TestServer {
         let store = Store::open(&config.database).await.unwrap();
         setup::create_administrator(&store, "Test", ADMIN, password()).await.unwrap();
         let organization = store.organizations().await.unwrap()[0].id();
-        let channel = |name, position| NewChannel {
-            organization,
-            parent: None,
-            name,
-            description: "",
-            max_users: None,
-            position,
-        };
-        store.create_channel(channel("Other", 1)).await.unwrap();
-        let quiet = store.create_channel(channel("Quiet", 2)).await.unwrap();
-        let member = store.role_by_name(organization, "Member").await.unwrap().unwrap();
-        let (none, speak) = (voip_protocol::Permissions::empty(), voip_protocol::Permissions::SPEAK);
-        store.set_acl(quiet, member.id(), none, speak).await.unwrap();
+        if store.channels().await.unwrap().len() == 1 {
+            more_channels(&store, organization).await;
+        }
         let shutdown = CancellationToken::new();
         let server = Self {
             address: Address { host: "127.0.0.1".into(), port: listeners.control_port() },
@@ -136,4 +130,21 @@ pub fn http() -> reqwest::Client {
 pub fn install_provider() {
     // Another test of the process was first with the same one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// A place to talk besides General, and one where nobody but administrators may speak.
+async fn more_channels(store: &Store, organization: OrganizationId) {
+    let channel = |name, position| NewChannel {
+        organization,
+        parent: None,
+        name,
+        description: "",
+        max_users: None,
+        position,
+    };
+    store.create_channel(channel("Other", 1)).await.unwrap();
+    let quiet = store.create_channel(channel("Quiet", 2)).await.unwrap();
+    let member = store.role_by_name(organization, "Member").await.unwrap().unwrap();
+    let (none, speak) = (voip_protocol::Permissions::empty(), voip_protocol::Permissions::SPEAK);
+    store.set_acl(quiet, member.id(), none, speak).await.unwrap();
 }

@@ -11,7 +11,7 @@ use voip_tests::{
     client::{LIMIT, TestClient, login},
     process::Server,
     raw::{RawClient, open},
-    server::{PASSWORD, TestServer, config, http},
+    server::{PASSWORD, TestServer, alone, config, http},
     wait,
 };
 
@@ -252,6 +252,7 @@ fn starts_that_cannot_work() {
 /// Writing fails with its own code, reading and talking go on, nothing is lost, and room heals it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk() {
+    let _alone = alone().await;
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start_on_small_disk(folder.path(), 8 << 20);
     let (alice, bob) = (server.client("admin").await, server.client("bob").await);

@@ -9,7 +9,7 @@ use voip_protocol::control::RoomChange;
 use voip_tests::{
     client::{LIMIT, TestClient},
     likeness::{compare, rms},
-    server::TestServer,
+    server::{TestServer, alone},
     speech::speech,
     wait,
 };
@@ -215,6 +215,7 @@ async fn an_unplugged_microphone_is_told_and_the_talk_goes_on_when_it_is_back() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_comes_back_is_found_again() {
+    let _alone = alone().await;
     let folder = tempfile::tempdir().unwrap();
     let mut server = voip_tests::process::Server::start(folder.path(), 0, 0);
     let alice = server.client("admin").await;

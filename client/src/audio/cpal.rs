@@ -38,7 +38,7 @@ pub struct Cpal;
 /// How cpal calls the host whose streams the sound server moves about.
 const PULSE: &str = "pulseaudio";
 
-/// One for the process: each new connection to a sound server costs a thread that never ends.
+/// For looking, one for the process: a connection to a sound server that has no stream costs a thread that never ends.
 static HOST: Mutex<Option<Arc<Host>>> = Mutex::new(None);
 
 impl Backend for Cpal {
@@ -86,7 +86,8 @@ fn open<S: Send + 'static>(
 ) -> Result<S, AudioError> {
     let id = id.map(str::to_owned);
     on_thread(move |answer| {
-        let device = match with_host(|host| find(host, id.as_deref(), default)) {
+        let found = with_host(|host| find(host, id.as_deref(), default));
+        let device = match found.map(|device| device.and_then(on_its_own)) {
             Ok(Some(device)) => device,
             Ok(None) => return answer_with(&answer, Err(missing)),
             Err(error) => return answer_with(&answer, Err(failed("the sound system", &error))),
@@ -107,6 +108,15 @@ fn open<S: Send + 'static>(
             Err(error) => answer_with(&answer, Err(failed(&name_of(&device), &error))),
         }
     })?
+}
+
+/// The same device over a connection of its own to the sound server, which ends with its stream. Streams that share
+/// a connection wait for each other in the server, where a microphone's buffer is so short that sound gets lost.
+fn on_its_own(device: Device) -> Option<Device> {
+    match device.id() {
+        Ok(id) if is_on_server(&id) => cpal::default_host().device_by_id(&id),
+        _ => Some(device),
+    }
 }
 
 /// Waits for the hold to be released. Meanwhile looks whether the device is still there: when it goes, a sound

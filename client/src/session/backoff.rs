@@ -24,7 +24,7 @@ impl Backoff {
     }
 
     /// Tries so far.
-    pub fn tries(&self) -> u32 {
+    pub fn tries(self) -> u32 {
         self.tries
     }
 }

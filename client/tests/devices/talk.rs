@@ -190,7 +190,10 @@ pub(crate) fn find(said: &[f32], heard: &[f32], range: Range<usize>) -> (f32, us
     let last = heard.len().saturating_sub(said.len());
     let best = |range: Range<usize>, step: usize, every: usize| {
         let places = (range.start..range.end.min(last)).step_by(step);
-        places.map(|at| (likeness(at, every), at)).max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((0.0, range.start))
+        places
+            .map(|at| (likeness(at, every), at))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .unwrap_or((0.0, range.start))
     };
     // First with a few of the samples at some of the places, then with all of them around the best one.
     let (_, about) = best(range, 4, 16);

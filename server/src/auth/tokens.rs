@@ -94,6 +94,7 @@ mod user_id_text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use voip_protocol::UserId;
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub(super) fn serialize<S: Serializer>(id: &UserId, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(id)
     }

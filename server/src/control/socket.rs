@@ -77,7 +77,7 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, me: MeReply) {
                 if !write(&mut socket, text(&answer)).await { break }
             }
             _ = ping.tick() => {
-                if last_heard.elapsed() > SILENCE || !write(&mut socket, Message::Ping(Default::default())).await {
+                if last_heard.elapsed() > SILENCE || !write(&mut socket, Message::Ping(axum::body::Bytes::new())).await {
                     break;
                 }
             }

@@ -135,12 +135,12 @@ impl Hub {
     }
 
     /// A connection asks for something: exactly one answer leaves for it.
-    pub fn call(&mut self, id: SessionId, request: Request, now: Duration, out: &mut Vec<Output>) {
-        let result = match request.call {
-            Call::Join { channel } => self.join(id, channel, now, out),
+    pub fn call(&mut self, id: SessionId, request: &Request, now: Duration, out: &mut Vec<Output>) {
+        let result = match &request.call {
+            Call::Join { channel } => self.join(id, *channel, now, out),
             Call::Leave {} => self.leave(id, now, out),
-            Call::SetSelf { muted, deafened } => self.set_self(id, muted, deafened, out),
-            Call::SetTalking { talking } => self.set_talking(id, talking, out),
+            Call::SetSelf { muted, deafened } => self.set_self(id, *muted, *deafened, out),
+            Call::SetTalking { talking } => self.set_talking(id, *talking, out),
         };
         let answer = match result {
             Ok(()) => ServerMessage::Success { id: request.id, result: json!({}) },

@@ -148,7 +148,7 @@ impl Driver {
                 self.outboxes.remove(&session);
                 self.hub.disconnect(session, now, outputs);
             }
-            Input::Call(session, request) => self.hub.call(session, request, now, outputs),
+            Input::Call(session, request) => self.hub.call(session, &request, now, outputs),
             Input::Count(reply) => {
                 let _ = reply.send(self.outboxes.len());
             }

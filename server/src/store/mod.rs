@@ -120,7 +120,7 @@ impl Store {
             let pool = SqlitePoolOptions::new()
                 .max_connections(if in_memory { 1 } else { config.max_connections })
                 .min_connections(u32::from(in_memory))
-                .idle_timeout((!in_memory).then_some(Duration::from_secs(600)))
+                .idle_timeout((!in_memory).then_some(Duration::from_mins(10)))
                 .max_lifetime(None)
                 .acquire_timeout(acquire)
                 .connect_with(options)

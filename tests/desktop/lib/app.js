@@ -34,6 +34,7 @@ export async function startApp(application, home) {
       port,
       logLevel: 'error',
       connectionRetryCount: 0,
+      connectionRetryTimeout: 2 * PATIENCE_MS,
       waitforTimeout: PATIENCE_MS,
       capabilities: {
         browserName: 'wry',
@@ -132,7 +133,8 @@ export function environment(home) {
   return environment;
 }
 
-async function freePort() {
+/** A port that nobody uses now. */
+export async function freePort() {
   const server = net.createServer();
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address();
