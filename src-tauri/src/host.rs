@@ -74,7 +74,7 @@ impl Host {
         if !self.data_dir.exists() {
             return Ok(HostSetup { has_administrator: false });
         }
-        let store = Store::open(&config.database).await.map_err(failed)?;
+        let store = open_store(&config).await?;
         let has_administrator = setup::administrator_exists(&store).await.map_err(failed);
         store.close().await;
         Ok(HostSetup { has_administrator: has_administrator? })
@@ -148,7 +148,7 @@ impl Host {
         std::fs::create_dir_all(&self.data_dir).map_err(|error| {
             failed(format!("the folder {} cannot be made ({error})", self.data_dir.display()))
         })?;
-        let store = Store::open(&config.database).await.map_err(failed)?;
+        let store = open_store(&config).await?;
         let prepared = self.prepare(request, &config, &store).await;
         let (listeners, fingerprint) = match prepared {
             Ok(prepared) => prepared,
@@ -190,7 +190,8 @@ impl Host {
         let fingerprint = Identity::load_or_create(&config.data_dir).map_err(failed)?.fingerprint();
         self.step(HostingStep::Account);
         if !setup::administrator_exists(store).await.map_err(failed)? {
-            let name = request.server_name.clone().unwrap_or_else(|| format!("{}'s server", request.username));
+            let name =
+                request.server_name.clone().unwrap_or_else(|| format!("{}'s server", request.username));
             setup::create_administrator(store, &name, &request.username, request.password.clone())
                 .await
                 .map_err(ClientError::from)?;
@@ -210,6 +211,12 @@ impl Shown {
     }
 }
 
+async fn open_store(config: &Config) -> Result<Store, AppError> {
+    let opened = Store::open(&config.database).await;
+    opened.map_err(|error| failed(format!("{error} ({})", config.database.masked_url())))
+}
+
+#[allow(clippy::needless_pass_by_value)] // As `map_err` hands it over.
 fn failed(error: impl ToString) -> AppError {
     AppError::new(AppErrorCode::HostFailed, error.to_string())
 }
@@ -217,7 +224,8 @@ fn failed(error: impl ToString) -> AppError {
 fn not_bound(error: &BindError, request: &HostRequest) -> AppError {
     let BindError::InUse { port: taken, protocol, .. } = *error else { return failed(error) };
     let plane = if protocol == "TCP" { Plane::Control } else { Plane::Voice };
-    let message = format!("{protocol} port {taken} is in use by another program: stop it, or use another port");
+    let message =
+        format!("{protocol} port {taken} is in use by another program: stop it, or use another port");
     let other = if plane == Plane::Control { request.voice_port } else { request.control_port };
     AppError {
         port: free_port(plane, taken, other).map(|free| PortOffer { plane, taken, free }),
@@ -227,7 +235,8 @@ fn not_bound(error: &BindError, request: &HostRequest) -> AppError {
 
 /// A port near the taken one that is free now and not the server's other one.
 fn free_port(plane: Plane, taken: u16, other: u16) -> Option<u16> {
-    OFFERS.filter_map(|above| taken.checked_add(above)).filter(|port| *port != other).find(|port| match plane {
+    OFFERS.filter_map(|above| taken.checked_add(above)).filter(|port| *port != other).find(|port| match plane
+    {
         Plane::Control => TcpListener::bind(("0.0.0.0", *port)).is_ok(),
         Plane::Voice => UdpSocket::bind(("0.0.0.0", *port)).is_ok(),
     })

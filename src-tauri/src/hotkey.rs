@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use machine::{Input, Machine, Output};
 #[cfg(not(target_os = "linux"))]
-use shortcut::Source;
+pub use shortcut::Source;
 use tokio::sync::oneshot;
 #[cfg(target_os = "linux")]
 pub use x11::Source;
@@ -34,6 +34,7 @@ struct State {
     machine: Machine,
     /// Whoever waits for the next key.
     waiting: Option<oneshot::Sender<Option<HotkeyInput>>>,
+    capture: HotkeyCapture,
     /// What the source cannot hear.
     limits: Option<AppError>,
     /// Why the key that was chosen cannot be had.
@@ -42,17 +43,24 @@ struct State {
 
 impl Hotkeys {
     /// Listens to the source that `open` makes, and tells `changed` of every change. Where there is no source the
-    /// window's own button is left.
+    /// window hears what it can.
     pub fn start(
         open: impl FnOnce(Listener) -> Result<Source, String>,
         changed: impl Fn(HotkeyState) + Send + Sync + 'static,
     ) -> Self {
-        let state = State { machine: Machine::default(), waiting: None, limits: None, refused: None };
+        let state = State {
+            machine: Machine::default(),
+            waiting: None,
+            capture: HotkeyCapture::Window,
+            limits: None,
+            refused: None,
+        };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Box::new(changed) });
         let source = match open(Listener(Arc::clone(&shared))) {
             Ok(source) => {
                 let mut state = shared.lock();
                 state.machine = Machine::new(source.escape());
+                state.capture = CAPTURE;
                 state.limits = Source::limits().map(limited);
                 drop(state);
                 Some(source)
@@ -150,7 +158,7 @@ impl Shared {
 impl State {
     fn shown(&self) -> HotkeyState {
         HotkeyState {
-            capture: CAPTURE,
+            capture: self.capture,
             pressed: self.machine.held(),
             problem: self.refused.clone().or_else(|| self.limits.clone()),
         }

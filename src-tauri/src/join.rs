@@ -62,7 +62,9 @@ impl App {
             username: username.clone(),
         };
         let register = register.map(|account| Register { display_name: account.display_name });
-        self.engine.connect(Login { address, fingerprint, organization, username, password, register }).await?;
+        self.engine
+            .connect(Login { address, fingerprint, organization, username, password, register })
+            .await?;
         self.remember(|settings| settings.last_server = Some(last));
         Ok(())
     }
@@ -110,7 +112,8 @@ fn read_address(text: &str) -> Result<Address, AppError> {
 }
 
 fn not_trusted(address: &Address) -> AppError {
-    let message = format!("the certificate of {address} is not one that you trust: visit it and compare fingerprints");
+    let message =
+        format!("the certificate of {address} is not one that you trust: visit it and compare fingerprints");
     ClientError::new(ClientErrorCode::CertificateChanged, message).into()
 }
 

@@ -34,13 +34,17 @@ const EVENT: &str = "app";
 /// Runs the app until it is closed.
 pub fn run() -> ExitCode {
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
+        )
         .with_writer(std::io::stderr)
         .init();
     // Whoever installed a provider before us installed the same: there is one in the tree.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     if !has_display() {
-        eprintln!("voip-app: there is no display (DISPLAY and WAYLAND_DISPLAY are not set): start it in a desktop session");
+        eprintln!(
+            "voip-app: there is no display (DISPLAY and WAYLAND_DISPLAY are not set): start it in a desktop session"
+        );
         return ExitCode::FAILURE;
     }
 
@@ -168,7 +172,8 @@ fn on_event(app: &AppHandle, event: RunEvent, drained: &Arc<AtomicBool>) {
 #[cfg(unix)]
 async fn quit_on_signal(app: AppHandle) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         tracing::warn!("signals cannot be heard: quit by the window or the tray");
         return;
@@ -190,7 +195,9 @@ async fn quit_on_signal(app: AppHandle) {
 /// GTK panics without one: better to say so.
 fn has_display() -> bool {
     cfg!(not(target_os = "linux"))
-        || ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some_and(|it| !it.is_empty()))
+        || ["DISPLAY", "WAYLAND_DISPLAY"]
+            .iter()
+            .any(|name| std::env::var_os(name).is_some_and(|it| !it.is_empty()))
 }
 
 fn is_invite(text: &str) -> bool {

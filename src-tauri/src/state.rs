@@ -12,8 +12,8 @@ use voip_protocol::ChannelId;
 
 use crate::{
     api::{
-        AppError, AppErrorCode, AppEvent, AppState, HostDefaults, HostRequest, HostSetup, Hosting, HostingStep,
-        Hotkey, Settings,
+        AppError, AppErrorCode, AppEvent, AppState, HostDefaults, HostRequest, HostSetup, Hosting,
+        HostingStep, Hotkey, Settings,
     },
     host::Host,
     hotkey::{Hotkeys, Listener, Source},
@@ -289,6 +289,7 @@ const SETTINGS_FILE: &str = "settings.json";
 const KNOWN_SERVERS_FILE: &str = "known_servers.json";
 const SERVER_FOLDER: &str = "server";
 
+#[allow(clippy::needless_pass_by_value)] // As `map_err` hands it over.
 pub(crate) fn invalid_address(error: impl ToString) -> AppError {
     let code = voip_client::ClientErrorCode::InvalidAddress;
     AppError::new(AppErrorCode::Client(code), error.to_string())

@@ -119,9 +119,9 @@ struct Texts(HashMap<String, String>);
 impl Texts {
     /// In the person's language, else the system's, else English.
     fn of(choice: Option<&str>) -> Self {
-        let system = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(|name| {
-            std::env::var(name).ok().filter(|value| !value.is_empty())
-        });
+        let system = ["LC_ALL", "LC_MESSAGES", "LANG"]
+            .into_iter()
+            .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
         let file = match choice.or(system.as_deref()).and_then(|tag| tag.get(..2)) {
             Some("de") => include_str!("../../ui/src/i18n/de.json"),
             _ => include_str!("../../ui/src/i18n/en.json"),

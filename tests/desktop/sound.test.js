@@ -12,28 +12,32 @@ const [before, said] = phrases();
 const silence = (seconds) => new Float32Array(seconds * RATE);
 const noise = (seconds) => Float32Array.from({ length: seconds * RATE }, () => Math.random() - 0.5);
 
-test('finds what was said, and when', () => {
-  const heard = join(silence(2.5), said.map((sample) => sample * 0.3), silence(1));
-  const found = likeness(said, heard);
-  assert.ok(found.likeness > 0.99, `likeness ${found.likeness}`);
-  assert.ok(Math.abs(found.at - 2.5) < 0.02, `at ${found.at}`);
+test('finds what was said', () => {
+  const score = likeness(said, join(silence(0.5), said.map((sample) => sample * 0.3), silence(0.2)));
+  assert.ok(score > 0.99, `likeness ${score}`);
+});
+
+test('finds it when the delay changes in the middle', () => {
+  const half = said.length >> 1;
+  const score = likeness(said, join(silence(0.1), said.slice(0, half), silence(0.3), said.slice(half)));
+  assert.ok(score > 0.9, `likeness ${score}`);
 });
 
 test('finds it under some noise', () => {
-  const heard = join(silence(1), said, silence(1)).map((sample) => sample + (Math.random() - 0.5) * 0.02);
-  assert.ok(likeness(said, heard).likeness > HEARD);
+  const heard = join(silence(0.5), said, silence(0.5)).map((sample) => sample + (Math.random() - 0.5) * 0.02);
+  assert.ok(likeness(said, heard) > HEARD);
 });
 
 test('takes nothing else for it', () => {
   for (const [name, heard] of Object.entries({
-    silence: silence(6),
-    noise: noise(6),
-    'other words': join(silence(1), before, silence(2)),
-    'the words backwards': join(silence(1), said.toReversed(), silence(2)),
-    'every other tenth of a second': said.map((sample, n) => (Math.floor(n / 4800) % 2 ? 0 : sample)),
+    silence: silence(4),
+    noise: noise(4),
+    'other words': join(silence(0.5), before, silence(0.7)),
+    'the words backwards': join(silence(0.5), said.toReversed(), silence(0.5)),
+    'half of it': said.map((sample, n) => (Math.floor(n / 14400) % 2 ? 0 : sample)),
     'the first half': said.map((sample, n) => (n < said.length / 2 ? sample : 0)),
   })) {
-    const score = likeness(said, heard).likeness;
+    const score = likeness(said, heard);
     assert.ok(score < HEARD, `${name}: ${score}`);
   }
 });

@@ -4,30 +4,31 @@
 //! server (closing a `PulseAudio` stream whose device is gone does), and then it is that thread that hangs, for
 //! which nobody waits longer than a moment.
 
+mod buffers;
+mod callback;
 mod stream;
+mod thread;
 
 use std::{
     any::Any,
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError},
     },
     time::Duration,
 };
 
 use cpal::{
     Device, DeviceId, Error, ErrorKind, Host, HostId,
-    traits::{DeviceTrait, HostTrait, StreamTrait},
+    traits::{DeviceTrait, HostTrait},
 };
 
+pub use callback::{microphone_callback, speaker_callback};
 use stream::Running;
+use thread::{Hold, on_thread};
 
 use super::{AudioError, Backend, DeviceInfo, Devices, InputStream, OutputStream, stream::Failure};
 
-/// How long the system may take to answer.
-const ANSWER: Duration = Duration::from_secs(5);
-/// How long closing a device is waited for, so that it can be opened again at once.
-const CLOSING: Duration = Duration::from_millis(300);
 /// How often a device on a sound server is looked for.
 const WATCH: Duration = Duration::from_millis(250);
 
@@ -57,8 +58,7 @@ impl Backend for Cpal {
                 let outputs = host.output_devices()?.filter_map(|device| info(device, &default)).collect();
                 Ok(Devices { inputs, outputs })
             });
-            // Nobody waits any more: nobody is to be told.
-            let _ = answer.send(listed);
+            answer.give(listed);
         })?;
         listed.map_err(|error| failed("the sound system", &error))
     }
@@ -66,13 +66,16 @@ impl Backend for Cpal {
     fn open_input(&self, id: Option<&str>) -> Result<InputStream, AudioError> {
         let microphone = |host: &Host| host.default_input_device().filter(|device| !is_monitor(device));
         open(id, microphone, AudioError::NoMicrophone, |device, hold| {
-            stream::input(device, name_of(device)).map(|(running, stream)| (running, stream(hold)))
+            let opened =
+                stream::input(device, &name_of(device), device.id().is_ok_and(|id| is_on_server(&id)))?;
+            Ok((opened.running, (opened.stream)(hold)))
         })
     }
 
     fn open_output(&self, id: Option<&str>) -> Result<OutputStream, AudioError> {
         open(id, Host::default_output_device, AudioError::NoSpeaker, |device, hold| {
-            stream::output(device, name_of(device)).map(|(running, stream)| (running, stream(hold)))
+            let opened = stream::output(device, &name_of(device))?;
+            Ok((opened.running, (opened.stream)(hold)))
         })
     }
 }
@@ -89,23 +92,19 @@ fn open<S: Send + 'static>(
         let found = with_host(|host| find(host, id.as_deref(), default));
         let device = match found.map(|device| device.and_then(on_its_own)) {
             Ok(Some(device)) => device,
-            Ok(None) => return answer_with(&answer, Err(missing)),
-            Err(error) => return answer_with(&answer, Err(failed("the sound system", &error))),
+            Ok(None) => return answer.give(Err(missing)),
+            Err(error) => return answer.give(Err(failed("the sound system", &error))),
         };
         let (hold, released) = Hold::new();
-        let started = make(&device, Box::new(hold)).and_then(|(running, stream)| {
-            running.stream.play()?;
-            Ok((running, stream))
-        });
-        match started {
+        match make(&device, Box::new(hold)) {
             Ok((running, stream)) => {
                 // If nobody waits any more, this drops the stream, and with it the hold.
-                answer_with(&answer, Ok(stream));
+                answer.give(Ok(stream));
                 watch(&device, &running.failure, &released.stop);
                 drop(running);
                 let _ = released.done.send(());
             }
-            Err(error) => answer_with(&answer, Err(failed(&name_of(&device), &error))),
+            Err(error) => answer.give(Err(failed(&name_of(&device), &error))),
         }
     })?
 }
@@ -131,49 +130,6 @@ fn watch(device: &Device, failure: &Failure, stop: &Receiver<()>) {
             return;
         }
     }
-}
-
-/// What keeps a stream's thread from closing the stream.
-struct Hold {
-    stop: Option<Sender<()>>,
-    done: Receiver<()>,
-}
-
-/// The other end of a [`Hold`].
-struct Released {
-    stop: Receiver<()>,
-    done: Sender<()>,
-}
-
-impl Hold {
-    fn new() -> (Self, Released) {
-        let ((stop, stopped), (tell, done)) = (channel(), channel());
-        (Self { stop: Some(stop), done }, Released { stop: stopped, done: tell })
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        // A device that takes longer is closed when it is closed.
-        let _ = self.done.recv_timeout(CLOSING);
-    }
-}
-
-/// Runs `work` on a thread of its own, and waits for its answer for as long as an answer may take.
-fn on_thread<T: Send + 'static>(work: impl FnOnce(Sender<T>) + Send + 'static) -> Result<T, AudioError> {
-    let silent = |reason: String| AudioError::Failed { device: "the sound system".into(), reason };
-    let (answer, answered) = channel();
-    std::thread::Builder::new()
-        .name("sound-device".into())
-        .spawn(move || work(answer))
-        .map_err(|error| silent(error.to_string()))?;
-    answered.recv_timeout(ANSWER).map_err(|_| silent(format!("no answer within {} s", ANSWER.as_secs())))
-}
-
-fn answer_with<T>(answer: &Sender<Result<T, AudioError>>, result: Result<T, AudioError>) {
-    // Nobody waits any more: nobody is to be told.
-    let _ = answer.send(result);
 }
 
 /// Asks the host that is kept; if it does not answer any more, a new one.

@@ -16,7 +16,7 @@ mod stream;
 use serde::Serialize;
 use ts_rs::TS;
 
-pub use cpal::Cpal;
+pub use cpal::{Cpal, microphone_callback, speaker_callback};
 pub use error::AudioError;
 pub use file::{File, Started};
 pub use scripted::{PlayedBlock, Scripted};

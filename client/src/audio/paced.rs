@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -28,7 +28,7 @@ pub(super) trait Target: Send + 'static {
 
 /// Stops the thread when dropped, and waits for its end.
 struct Running {
-    stop: Option<Sender<()>>,
+    stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn run_input(
 ) -> Result<Box<dyn Any + Send>, AudioError> {
     run("paced-input", sample_rate, failure, move |block, at| {
         // What is delivered now was in the air for the period before.
-        let captured_at = at - Duration::from_secs(1) / PERIODS;
+        let captured_at = at.checked_sub(Duration::from_secs(1) / PERIODS).unwrap_or(at);
         if !source.read(block, captured_at)? {
             feed.end();
         }
@@ -84,7 +84,7 @@ fn run(
     failure: Failure,
     mut period: impl FnMut(&mut [f32], Instant) -> Result<(), AudioError> + Send + 'static,
 ) -> Result<Box<dyn Any + Send>, AudioError> {
-    let (stop, stopped) = channel();
+    let (stop, stopped) = sync_channel(1);
     let body = move || {
         if let Err(reason) = pace(sample_rate, &stopped, &mut period) {
             failure.set(reason);

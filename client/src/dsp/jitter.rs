@@ -12,16 +12,22 @@
 //! way.) A frame that comes after its turn is late; each one makes the next pull wait once more, up to the delay
 //! that would have been enough. What such waits have taught is kept as a floor of the delay that sinks over some seconds.
 //!
-//! **Long bursts.** A frame handed out tells how much longer than needed it has waited. The caller may drop it where
-//! it is silent; this is how delay shrinks, and a slow sound card catches up, within a burst. Far too much of it is
-//! dropped here.
+//! **Long bursts.** A frame handed out tells how much longer than needed it has waited. The caller may shorten it, or
+//! leave it out where it is silent; this is how delay shrinks, and a slow sound card catches up, within a burst. What
+//! has waited far too long is dropped here.
 //!
 //! **Sequence numbers** go on across bursts, contexts and silences. Only numbers that are missing inside of a burst,
 //! as its capture times tell, count as lost.
 //!
 //! Times are ticks of 1/48000 s: those of the listener are monotonic `u64`, those of the talker wrap at 32 bits.
 
-use voip_protocol::{limits::MAX_OPUS_FRAME, voice::FrameDuration};
+mod frame;
+mod slot;
+
+use voip_protocol::limits::MAX_OPUS_FRAME;
+
+pub use frame::{Arrival, Counters, Frame, Inserted, Pull};
+use slot::{EMPTY, Expected, Slot, continues};
 
 use super::delay::{DelayEstimator, MS};
 
@@ -36,97 +42,13 @@ const HOLD_STEP: u32 = 10 * MS;
 /// The longest that a frame waits on purpose.
 const MAX_DELAY: u32 = 400 * MS;
 /// A frame that has waited this much longer than needed is dropped even from the middle of a word.
-const MAX_SURPLUS: u32 = 300 * MS;
-/// Capture times that are off by more than this from where the last frame ended begin a new burst.
-const CONTIGUOUS: u32 = 20 * MS;
+const MAX_SURPLUS: u32 = 200 * MS;
 /// Sound over which the floor under the delay sinks to 1/e.
 const FLOOR_MEMORY: f32 = 5_000.0 * MS as f32;
 /// Share of a new measurement in the smoothed delay.
 const SMOOTHING: f32 = 1.0 / 16.0;
 /// Lost frames that one gap counts for at most: a minute's worth.
 const MAX_GAP: u32 = 6_000;
-
-/// One frame, as it comes from the network.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival<'a> {
-    /// Number of the talker's packet.
-    pub sequence: u32,
-    /// When its first sample was captured, in the talker's wrapping ticks.
-    pub capture_time: u32,
-    /// How much sound it has.
-    pub duration: FrameDuration,
-    /// The talker falls silent after it.
-    pub last_of_burst: bool,
-    /// When it came, in the listener's ticks.
-    pub at: u64,
-    /// The Opus frame.
-    pub opus: &'a [u8],
-}
-
-/// What became of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inserted {
-    /// It will be handed out.
-    Accepted,
-    /// Its turn is over.
-    Late,
-    /// It was there before.
-    Duplicate,
-    /// There is no room, or it is too far ahead, or larger than any frame.
-    Full,
-}
-
-/// What to play next.
-#[derive(Clone, Copy, Debug)]
-pub enum Pull<'a> {
-    /// A frame to decode.
-    Frame(Frame<'a>),
-    /// Make up this many samples.
-    Conceal {
-        /// 2.5 to 60 ms.
-        samples: usize,
-        /// Silence follows: fade out.
-        last: bool,
-    },
-    /// Nothing to play now.
-    Silence,
-}
-
-/// A frame whose turn it is.
-#[derive(Clone, Copy, Debug)]
-pub struct Frame<'a> {
-    /// Number of the talker's packet.
-    pub sequence: u32,
-    /// When its first sample was captured, in the talker's ticks.
-    pub capture_time: u32,
-    /// How much sound it has.
-    pub duration: FrameDuration,
-    /// What came before it is no part of its burst, or has been skipped: forget it.
-    pub first: bool,
-    /// Silence follows.
-    pub last: bool,
-    /// How much longer than needed it has waited, in ticks.
-    pub surplus: u32,
-    /// The Opus frame.
-    pub opus: &'a [u8],
-}
-
-/// What a buffer has seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Frames that came, duplicates aside.
-    pub received: u64,
-    /// Frames that never came.
-    pub lost: u64,
-    /// Frames that came after their turn, or waited so long that they were dropped.
-    pub late: u64,
-    /// Frames that came again.
-    pub duplicates: u64,
-    /// Frames that found no room.
-    pub refused: u64,
-    /// Times that sound was made up.
-    pub concealed: u64,
-}
 
 /// Where the buffer is in the talker's sequence.
 #[derive(Clone, Copy, Debug)]
@@ -136,39 +58,6 @@ enum Phase {
     /// A burst is being played; sound has been made up for `held` ticks in place of the next frame.
     Playing { next: Expected, held: u32 },
 }
-
-/// The next frame of a burst.
-#[derive(Clone, Copy, Debug)]
-struct Expected {
-    sequence: u32,
-    capture_time: u32,
-    duration: FrameDuration,
-}
-
-#[derive(Clone, Copy)]
-struct Slot {
-    filled: bool,
-    last_of_burst: bool,
-    duration: FrameDuration,
-    len: u16,
-    sequence: u32,
-    capture_time: u32,
-    lag: u32,
-    arrival: u64,
-    opus: [u8; MAX_OPUS_FRAME],
-}
-
-const EMPTY: Slot = Slot {
-    filled: false,
-    last_of_burst: false,
-    duration: FrameDuration::Ms10,
-    len: 0,
-    sequence: 0,
-    capture_time: 0,
-    lag: 0,
-    arrival: 0,
-    opus: [0; MAX_OPUS_FRAME],
-};
 
 /// Buffers one talker. Allocates nothing after it is made.
 pub struct Jitter {
@@ -470,24 +359,6 @@ enum Step {
     Play { sequence: u32, first: bool, surplus: u32 },
     Conceal { samples: u32, last: bool },
     Silence,
-}
-
-impl Expected {
-    /// The frame that follows one that is like this.
-    fn after(self) -> Self {
-        Self {
-            sequence: self.sequence.wrapping_add(1),
-            capture_time: self.capture_time.wrapping_add(self.duration.samples() as u32),
-            duration: self.duration,
-        }
-    }
-}
-
-/// Whether `slot` belongs to the burst that goes on with `next`: it was captured when its number says.
-fn continues(next: Expected, slot: &Slot) -> bool {
-    let frames = slot.sequence.wrapping_sub(next.sequence);
-    let expected = next.capture_time.wrapping_add(frames.wrapping_mul(next.duration.samples() as u32));
-    slot.capture_time.wrapping_sub(expected).wrapping_add(CONTIGUOUS) <= 2 * CONTIGUOUS
 }
 
 fn index(sequence: u32) -> usize {

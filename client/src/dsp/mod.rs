@@ -9,6 +9,7 @@ mod jitter;
 mod level;
 mod mix;
 mod resample;
+mod shorten;
 
 pub use clock::CaptureClock;
 pub use codec::{CODEC_DELAY, CodecError, Decoder, Encoder};
@@ -17,6 +18,7 @@ pub use jitter::{Arrival, Counters, Frame, Inserted, Jitter, Pull};
 pub use level::{FLOOR, dbfs, peak};
 pub use mix::{Limiter, add, fade_in, fade_out};
 pub use resample::Resampler;
+pub use shorten::{SHORTEN_MIN, shorten};
 
 /// The rate that everything is done at, in Hz.
 pub const RATE: u32 = 48_000;

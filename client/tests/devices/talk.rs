@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-        mpsc::{Receiver, channel},
+        mpsc::{Receiver, sync_channel},
     },
     time::{Duration, Instant},
 };
@@ -85,7 +85,7 @@ impl Talk {
 }
 
 fn events() -> (OnDevice, Events) {
-    let (tell, told) = channel();
+    let (tell, told) = sync_channel(64);
     // A test that is over does not listen any more.
     (Box::new(move |state| drop(tell.send(state))), told)
 }
@@ -127,21 +127,19 @@ pub(crate) struct Recording {
     stream: InputStream,
     clock: CaptureClock,
     samples: Vec<f32>,
-    pub(crate) dbg: Vec<(voip_client::audio::Stamp, Instant, u64)>,
 }
 
 impl Recording {
     pub(crate) fn start(id: &str) -> Self {
         let stream = Cpal.open_input(Some(id)).unwrap();
         let clock = CaptureClock::new(stream.sample_rate);
-        Self { stream, clock, samples: Vec::new(), dbg: Vec::new() }
+        Self { stream, clock, samples: Vec::new() }
     }
 
     /// Takes in what has been heard until now.
     pub(crate) fn collect(&mut self) {
         while let Some(stamp) = self.stream.stamp() {
             self.clock.observe(stamp);
-            self.dbg.push((stamp, Instant::now(), self.stream.overruns()));
         }
         let mut block = [0.0; 4_096];
         let count = self.stream.read(&mut block);

@@ -49,6 +49,14 @@ pub enum StoreError {
     Other(sqlx::Error),
 }
 
+impl StoreError {
+    /// Whether a connection is of no more use after a transaction ended with this error: on a full disk, say, SQLite
+    /// rolls back by itself, and the driver's count of open transactions stays wrong.
+    pub(super) fn spoils_connection(&self) -> bool {
+        !matches!(self, Self::Duplicate | Self::MissingParent)
+    }
+}
+
 /// Primary result codes of SQLite, <https://www.sqlite.org/rescode.html>.
 mod sqlite {
     pub(super) const READONLY: u32 = 8;

@@ -91,6 +91,27 @@ macro_rules! on {
 }
 use on;
 
+/// Runs an expression in a transaction that will write, on whichever pool is open: all of it holds, or nothing.
+macro_rules! in_transaction {
+    ($store:expr, $transaction:ident => $body:expr) => {
+        $crate::store::on!($store, pool => {
+            let mut connection = pool.acquire().await.map_err($crate::store::StoreError::from)?;
+            let result = async {
+                let mut $transaction = sqlx::Connection::begin_with(&mut *connection, BEGIN).await?;
+                let value = $body;
+                $transaction.commit().await?;
+                Ok::<_, $crate::store::StoreError>(value)
+            }
+            .await;
+            if result.as_ref().is_err_and($crate::store::StoreError::spoils_connection) {
+                connection.close_on_drop();
+            }
+            result
+        })
+    };
+}
+use in_transaction;
+
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Store {

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 use voip_protocol::{OrganizationId, UserId};
 
-use super::{AuditEntry, Store, StoreError, audit::INSERT_AUDIT, on};
+use super::{AuditEntry, Store, StoreError, audit::INSERT_AUDIT, in_transaction, on};
 
 /// A login to be.
 pub struct NewSession<'a> {
@@ -36,20 +36,29 @@ impl Store {
             (id, user_id, access_jti, ip_address, user_agent, created_at, last_activity, expires_at)
             VALUES ($1, $2, $3, $4, $5, $6, $6, $7)";
         const LAST_LOGIN: &str = "UPDATE users SET last_login = $2, failed_login_attempts = 0 WHERE id = $1";
-        on!(self, pool => {
-            let mut transaction = pool.begin_with(BEGIN).await?;
+        in_transaction!(self, transaction => {
             sqlx::query::<Db>(INSERT)
-                .bind(session.id).bind(session.user.0).bind(session.access_jti).bind(session.ip_address)
-                .bind(session.user_agent).bind(now).bind(session.expires_at)
-                .execute(&mut *transaction).await?;
+                .bind(session.id)
+                .bind(session.user.0)
+                .bind(session.access_jti)
+                .bind(session.ip_address)
+                .bind(session.user_agent)
+                .bind(now)
+                .bind(session.expires_at)
+                .execute(&mut *transaction)
+                .await?;
             sqlx::query::<Db>(LAST_LOGIN).bind(session.user.0).bind(now).execute(&mut *transaction).await?;
             sqlx::query::<Db>(INSERT_AUDIT)
-                .bind(session.organization.0).bind(session.user.0).bind(audit.action).bind(audit.resource)
-                .bind(sqlx::types::Json(&audit.details)).bind(audit.ip_address).bind(now)
-                .execute(&mut *transaction).await?;
-            transaction.commit().await?;
-        });
-        Ok(())
+                .bind(session.organization.0)
+                .bind(session.user.0)
+                .bind(audit.action)
+                .bind(audit.resource)
+                .bind(sqlx::types::Json(&audit.details))
+                .bind(audit.ip_address)
+                .bind(now)
+                .execute(&mut *transaction)
+                .await?;
+        })
     }
 
     /// Whether the login with this access token goes on: neither expired nor revoked, its account active.

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 use voip_protocol::{OrganizationId, RoleId, UserId, control::Account};
 
-use super::{AuditEntry, Store, StoreError, audit::INSERT_AUDIT, on};
+use super::{AuditEntry, Store, StoreError, audit::INSERT_AUDIT, in_transaction, on};
 
 /// A row of `users`.
 #[derive(Clone, sqlx::FromRow)]
@@ -65,23 +65,32 @@ impl Store {
             (org_id, username, username_key, display_name, password_hash, created_via, password_changed_at, created_at, updated_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7) RETURNING id";
         const ROLE: &str = "INSERT INTO user_roles (user_id, role_id) VALUES ($1, $2)";
-        let id = on!(self, pool => {
-            let mut transaction = pool.begin_with(BEGIN).await?;
+        in_transaction!(self, transaction => {
             let id = sqlx::query_scalar::<Db, i64>(INSERT)
-                .bind(user.organization.0).bind(user.username).bind(user.username.to_lowercase())
-                .bind(user.display_name).bind(user.password_hash).bind(user.created_via).bind(now)
-                .fetch_one(&mut *transaction).await?;
+                .bind(user.organization.0)
+                .bind(user.username)
+                .bind(user.username.to_lowercase())
+                .bind(user.display_name)
+                .bind(user.password_hash)
+                .bind(user.created_via)
+                .bind(now)
+                .fetch_one(&mut *transaction)
+                .await?;
             for role in user.roles {
                 sqlx::query::<Db>(ROLE).bind(id).bind(role.0).execute(&mut *transaction).await?;
             }
             sqlx::query::<Db>(INSERT_AUDIT)
-                .bind(user.organization.0).bind(id).bind(audit.action).bind(audit.resource)
-                .bind(sqlx::types::Json(&audit.details)).bind(audit.ip_address).bind(now)
-                .execute(&mut *transaction).await?;
-            transaction.commit().await?;
-            id
-        });
-        Ok(UserId(id))
+                .bind(user.organization.0)
+                .bind(id)
+                .bind(audit.action)
+                .bind(audit.resource)
+                .bind(sqlx::types::Json(&audit.details))
+                .bind(audit.ip_address)
+                .bind(now)
+                .execute(&mut *transaction)
+                .await?;
+            UserId(id)
+        })
     }
 
     /// The account with this name in an organization, whatever the name's case.

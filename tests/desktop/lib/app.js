@@ -13,9 +13,9 @@ const PATIENCE_MS = 20_000;
 export async function startApp(application, home) {
   const [port, nativePort] = [await freePort(), await freePort()];
   mkdirSync(home, { recursive: true });
-  // The driver starts the app and keeps its exit status to itself: this keeps it for the test.
-  const [starter, status] = [path.join(home, 'start'), path.join(home, 'status')];
-  writeFileSync(starter, `#!/bin/sh\n'${application}' "$@"\necho $? >'${status}'\n`, { mode: 0o755 });
+  // The driver starts the app and keeps its words and its exit status to itself: this keeps them for the test.
+  const [starter, log, status] = ['start', 'app.log', 'status'].map((name) => path.join(home, name));
+  writeFileSync(starter, `#!/bin/sh\n'${application}' "$@" >'${log}' 2>&1\necho $? >'${status}'\n`, { mode: 0o755 });
   const driver = spawn('tauri-driver', ['--port', port, '--native-port', nativePort].map(String), {
     // A process group of its own: the driver's driver and the app end with it.
     detached: true,
@@ -42,7 +42,7 @@ export async function startApp(application, home) {
         'wdio:enforceWebDriverClassic': true,
       },
     });
-    return new App(browser, driver, application, status);
+    return new App(browser, driver, application, { log, status });
   } catch (error) {
     endGroup(driver.pid);
     throw error;
@@ -53,8 +53,10 @@ class App {
   #driver;
   #status;
 
-  constructor(browser, driver, application, status) {
+  constructor(browser, driver, application, { log, status }) {
     this.browser = browser;
+    /** File of all that the app prints. */
+    this.log = log;
     this.#driver = driver;
     this.#status = status;
     this.pid = membersOf(driver.pid).find((pid) => executable(pid) === path.resolve(application));
@@ -90,9 +92,15 @@ class App {
 
   /** Ends the app as the system does at log-out; its exit status. */
   async quit() {
+    if (this.#exitStatus() !== null) throw new Error(`the app ended by itself, with ${this.#exitStatus()}`);
     process.kill(this.pid, 'SIGTERM');
-    await until('the app is gone', () => existsSync(this.#status) && readFileSync(this.#status, 'utf8') !== '');
-    return Number(readFileSync(this.#status, 'utf8'));
+    await until('the app is gone', () => this.#exitStatus() !== null);
+    return this.#exitStatus();
+  }
+
+  #exitStatus() {
+    const text = existsSync(this.#status) ? readFileSync(this.#status, 'utf8') : '';
+    return text.endsWith('\n') ? Number(text) : null;
   }
 
   /** Ends whatever of it is still there. */

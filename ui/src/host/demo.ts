@@ -89,6 +89,12 @@ const WORKING: AudioState = {
   output: 'USB Headset',
   output_problem: null,
 };
+const FAILED: AudioState = {
+  input: null,
+  input_problem: { code: 'device_failed', message: 'the sound system does not answer' },
+  output: null,
+  output_problem: { code: 'device_failed', message: 'the sound system does not answer' },
+};
 const SILENT: AudioState = {
   input: null,
   input_problem: { code: 'no_microphone', message: 'no microphone found' },
@@ -99,7 +105,7 @@ const SERVER = 'voice.example.org:9000';
 
 export function demoState(parameters: URLSearchParams): AppState {
   const scene = parameters.get('scene') ?? 'fresh';
-  const inside = ['connected', 'alone', 'hosting', 'reconnecting', 'silent'].includes(scene);
+  const inside = ['connected', 'alone', 'hosting', 'reconnecting', 'silent', 'failed'].includes(scene);
   const settings = demoSettings(parameters, scene);
   const alone = scene === 'alone';
   const room = inside ? demoRoom('maya', scene === 'hosting' ? 'Friday Crew' : 'Night Shift', alone) : null;
@@ -123,7 +129,7 @@ export function demoState(parameters: URLSearchParams): AppState {
       channel: own,
       muted: false,
       deafened: false,
-      audio: scene === 'silent' ? SILENT : WORKING,
+      audio: scene === 'silent' ? SILENT : scene === 'failed' ? FAILED : WORKING,
       statistics: statistics(inside),
     },
     hosting: scene === 'hosting' ? { state: 'running', data: hostedServer(9000, 9001) } : { state: 'stopped' },

@@ -1,6 +1,6 @@
 // A host without an app behind it, for the browser tests and for `npm run dev` in a plain browser.
 //
-// The address selects what it plays: `?scene=fresh|returning|connected|alone|hosting|reconnecting|silent`,
+// The address selects what it plays: `?scene=fresh|returning|connected|alone|hosting|reconnecting|silent|failed`,
 // `&mode=voice_activation`, `&theme=dark`, `&language=de`, `&still` for a picture that does not move.
 // In the fresh scene what is typed decides what happens:
 //   address `new.example` asks for trust, `known.example` does not, `changed.example` is refused,

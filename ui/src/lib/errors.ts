@@ -5,6 +5,7 @@ import { has, t, type Key } from './i18n.svelte';
 
 /** Codes whose sentence says more than any text for the code can: which field, which file, which device. */
 const SPECIFIC = new Set([
+  'unexpected',
   'invalid_field',
   'invalid_params',
   'permission_denied',
@@ -29,6 +30,8 @@ export interface ErrorText {
 export function errorText(error: AppError): ErrorText {
   const key = `error.${error.code}`;
   if (!has(key)) return { text: error.message, detail: null };
+  // Without a free port to offer the text would have gaps.
+  if (error.code === 'port_in_use' && !error.port) return { text: error.message, detail: null };
   const { taken = '', free = '' } = error.port ?? {};
   return { text: t(key as Key, { taken, free }), detail: SPECIFIC.has(error.code) ? error.message : null };
 }

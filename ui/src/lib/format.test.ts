@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 
-import { colourOf, decibels, groups, initials, meterPosition, milliseconds, percent } from './format';
+import { addressOf, colourOf, decibels, groups, initials, meterPosition, milliseconds, percent } from './format';
 
 it('groups fingerprints by four', () => {
   expect(groups('0011aabbcc')).toEqual(['0011', 'aabb', 'cc']);
@@ -27,6 +27,12 @@ it('takes initials from any name', () => {
 it('gives the same name the same colour', () => {
   expect(colourOf('alice', 8)).toBe(colourOf('alice', 8));
   expect(new Set(['alice', 'bob', 'charlie', 'dana', 'eli'].map((name) => colourOf(name, 8))).size).toBeGreaterThan(2);
+});
+
+it('finds the address in an invite', () => {
+  expect(addressOf('voip://voice.example.org:9000/?fp=00')).toBe('voice.example.org:9000');
+  expect(addressOf('voip://[::1]:9000')).toBe('[::1]:9000');
+  expect(addressOf('nonsense')).toBe('nonsense');
 });
 
 it('keeps the meter within its ends', () => {

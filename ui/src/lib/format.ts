@@ -40,3 +40,8 @@ export function meterPosition(level: number): number {
   const FLOOR = -72;
   return Math.min(1, Math.max(0, (level - FLOOR) / -FLOOR));
 }
+
+/** The address in an invite link; the link itself where it has none. */
+export function addressOf(link: string): string {
+  return /^\w+:\/\/([^/?#]+)/.exec(link)?.[1] ?? link;
+}

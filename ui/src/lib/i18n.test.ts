@@ -62,6 +62,11 @@ describe('errorText', () => {
     });
   });
 
+  it('says as much as is known where no port is free', () => {
+    const error = { code: 'port_in_use', message: 'TCP port 9000 is in use', port: null };
+    expect(errorText(error).text).toBe('TCP port 9000 is in use');
+  });
+
   it('keeps the sentence of the host where it says more, and where the code is new', () => {
     expect(errorText({ code: 'invalid_field', message: 'username: 1 to 32 characters', port: null }).detail).toBe(
       'username: 1 to 32 characters',

@@ -108,6 +108,7 @@ const SCREENS: Screen[] = [
     go: (page) => page.getByTestId('deafen').click(),
   },
   { name: 'silent', query: 'scene=silent' },
+  { name: 'failed', query: 'scene=failed' },
   { name: 'reconnecting', query: 'scene=reconnecting' },
   { name: 'invited-elsewhere', query: 'scene=connected&link=voip://other.example/' },
   {

@@ -282,6 +282,13 @@ describe('inside', () => {
     await page.getByRole('heading', { name: 'Social' }).waitFor();
   });
 
+  it('goes on when microphone and speaker fail alike', async () => {
+    const page = await open('scene=failed&still');
+    expect(await read(page, 'problem').count()).toBe(1);
+    await read(page, 'channel-Social').click();
+    await page.getByRole('heading', { name: 'Social' }).waitFor();
+  });
+
   it('shows what nobody asked for as an alert that can be put away', async () => {
     const page = await open('scene=connected&still');
     await page.evaluate(() => {

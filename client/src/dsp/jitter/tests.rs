@@ -1,6 +1,7 @@
 //! The buffer on simulated networks, in virtual time.
 
 use proptest::prelude::*;
+use voip_protocol::voice::FrameDuration;
 
 use super::*;
 

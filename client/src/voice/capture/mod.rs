@@ -10,7 +10,7 @@ mod line;
 use std::{
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -25,6 +25,8 @@ use crate::audio::{AudioError, InputStream};
 
 /// How often the ring is looked at.
 const POLL: Duration = Duration::from_millis(1);
+/// Commands that may wait while a device is being opened.
+const COMMANDS: usize = 64;
 /// How long a device that failed is left alone.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -57,7 +59,7 @@ pub type OnDevice = Box<dyn FnMut(Result<String, AudioError>) + Send>;
 
 /// A running capture thread. Dropping it ends the burst under way, closes the device and waits for the thread.
 pub struct Capture {
-    commands: Option<Sender<OpenInput>>,
+    commands: Option<SyncSender<OpenInput>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -72,7 +74,7 @@ impl Capture {
         controls: Arc<CaptureControls>,
         on_device: OnDevice,
     ) -> Self {
-        let (commands, replaced) = channel();
+        let (commands, replaced) = sync_channel(COMMANDS);
         let thread = std::thread::Builder::new()
             .name("voice-capture".into())
             .spawn(move || run(open, &replaced, &mut Line::new(sink, controls), on_device))

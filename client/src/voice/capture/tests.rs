@@ -246,7 +246,7 @@ fn the_thread_captures_reports_a_failure_once_and_comes_back() {
     let devices = Scripted::new(RATE);
     let settings = VoiceSettings { mode: TalkMode::Continuous, ..VoiceSettings::default() };
     let (controls, recorder) = (Arc::new(CaptureControls::new(settings)), Recorder::default());
-    let (tell, told) = channel();
+    let (tell, told) = sync_channel(64);
     let open: Box<dyn Fn() -> OpenInput> = Box::new({
         let devices = devices.clone();
         move || {

@@ -12,7 +12,7 @@ mod talker;
 use std::{
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -32,6 +32,8 @@ use crate::{
 
 /// How often the rings are looked at.
 const POLL: Duration = Duration::from_millis(1);
+/// Commands that may wait while a device is being opened.
+const COMMANDS: usize = 64;
 /// How long a device that failed is left alone.
 const RETRY: Duration = Duration::from_millis(500);
 /// How often statistics are published.
@@ -79,7 +81,7 @@ pub type OpenOutput = Box<dyn FnMut() -> Result<OutputStream, AudioError> + Send
 
 /// A running playback thread. Dropping it closes the device and waits for the thread.
 pub struct Playback {
-    commands: Option<Sender<OpenOutput>>,
+    commands: Option<SyncSender<OpenOutput>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -94,7 +96,7 @@ impl Playback {
         controls: Arc<PlaybackControls>,
         on_device: OnDevice,
     ) -> Self {
-        let (commands, replaced) = channel();
+        let (commands, replaced) = sync_channel(COMMANDS);
         let body = move || Thread::new(frames, controls, replaced).run(open, on_device);
         let thread = std::thread::Builder::new()
             .name("voice-playback".into())

@@ -5,13 +5,24 @@ use voip_protocol::{SessionId, voice::FrameDuration};
 use super::{HeardFrame, mixdown::BLOCK};
 use crate::{
     TalkerStatistics,
-    dsp::{Arrival, CODEC_DELAY, Decoder, Jitter, Pull, RATE, dbfs, fade_in, fade_out, peak},
+    dsp::{
+        Arrival, CODEC_DELAY, Decoder, Frame, Jitter, Pull, RATE, SHORTEN_MIN, dbfs, fade_in, fade_out, peak,
+        shorten,
+    },
 };
 
 /// Samples over which a burst rises from and falls to silence (2.5 ms).
 const FADE: usize = 120;
 /// Frames that are quieter than this, in dBFS, may be left out to catch up.
 const QUIET: f32 = -50.0;
+/// Sound is shortened when it comes this much later than needed, in ticks; and however little it is like itself when
+/// it comes that much later.
+const LATE: u32 = 20 * RATE / 1_000;
+const VERY_LATE: u32 = 80 * RATE / 1_000;
+/// Likeness that is enough to shorten what is late.
+const ALIKE: f32 = 0.7;
+/// Sound that may be ready at once: nearly what is needed to shorten it, and another frame.
+const ROOM: usize = SHORTEN_MIN + FrameDuration::Ms60.samples();
 /// Share of a new measurement in the smoothed estimate of mouth to ear.
 const SMOOTHING: f32 = 1.0 / 16.0;
 /// Estimates beyond this (a minute, in ticks) are no delays: the clocks have nothing to do with each other.
@@ -22,7 +33,7 @@ pub(super) struct Talker {
     jitter: Jitter,
     decoder: Decoder,
     /// What has been decoded and not been mixed: `sound[start..end]`.
-    sound: [f32; FrameDuration::Ms60.samples()],
+    sound: [f32; ROOM],
     start: usize,
     end: usize,
     /// The last frame was quiet.
@@ -42,7 +53,7 @@ impl Talker {
             session,
             jitter: Jitter::default(),
             decoder: Decoder::new().ok()?,
-            sound: [0.0; FrameDuration::Ms60.samples()],
+            sound: [0.0; ROOM],
             start: 0,
             end: 0,
             was_quiet: false,
@@ -113,51 +124,68 @@ impl Talker {
 
     /// Gets the next sound ready; false: there is none now.
     fn refill(&mut self, now: u64, heard_at: Option<u32>) -> bool {
+        (self.start, self.end) = (0, 0);
         loop {
-            let samples = match self.jitter.pull(now) {
-                Pull::Silence => return false,
+            match self.jitter.pull(now) {
+                Pull::Silence => break,
                 Pull::Conceal { samples, last } => {
-                    let sound = &mut self.sound[..samples];
+                    let sound = &mut self.sound[self.end..self.end + samples];
                     conceal(&mut self.decoder, sound);
                     if last {
                         fade_out(sound);
                     }
-                    samples
+                    self.end += samples;
+                    break;
                 }
                 Pull::Frame(frame) => {
                     let samples = frame.duration.samples();
-                    let sound = &mut self.sound[..samples];
-                    if frame.first {
-                        // A decoder that cannot be reset goes on from where it was: a blemish at most.
-                        let _ = self.decoder.reset();
-                    }
-                    if self.decoder.decode(frame.opus, frame.duration, sound).is_err() {
-                        self.malformed += 1;
-                        conceal(&mut self.decoder, sound);
-                    }
-                    let is_quiet = dbfs(peak(sound)) < QUIET;
-                    let was_quiet = std::mem::replace(&mut self.was_quiet, is_quiet) && !frame.first;
-                    if frame.surplus >= samples as u32 && was_quiet && is_quiet && !frame.last {
+                    let sound = &mut self.sound[self.end..self.end + samples];
+                    self.malformed += u64::from(!decode(&mut self.decoder, &frame, sound));
+                    let quiet = dbfs(peak(sound)) < QUIET;
+                    let was_quiet = std::mem::replace(&mut self.was_quiet, quiet) && !frame.first;
+                    if frame.surplus >= samples as u32 && was_quiet && quiet && !frame.last {
                         continue;
                     }
-                    if frame.first {
-                        fade_in(&mut sound[..FADE]);
-                    }
-                    if frame.last {
-                        fade_out(&mut sound[samples - FADE..]);
-                    }
                     if let Some(heard_at) = heard_at {
+                        let heard_at = heard_at.wrapping_add(self.end as u32);
                         let delay =
                             heard_at.wrapping_sub(frame.capture_time).wrapping_add(CODEC_DELAY) as i32;
                         note_delay(&mut self.mouth_to_ear, delay);
                     }
-                    samples
+                    self.end += samples;
+                    // With the end of a burst the lateness ends too.
+                    if frame.last || frame.surplus < LATE {
+                        break;
+                    }
+                    if self.end >= SHORTEN_MIN {
+                        let likeness = if frame.surplus < VERY_LATE { ALIKE } else { -1.0 };
+                        self.end = shorten(&mut self.sound[..self.end], likeness);
+                        break;
+                    }
                 }
-            };
-            (self.start, self.end) = (0, samples);
-            return true;
+            }
         }
+        self.end > 0
     }
+}
+
+/// Decodes a frame with its fades; false: it was none, and is made up.
+fn decode(decoder: &mut Decoder, frame: &Frame<'_>, sound: &mut [f32]) -> bool {
+    if frame.first {
+        // A decoder that cannot be reset goes on from where it was: a blemish at most.
+        let _ = decoder.reset();
+    }
+    let decoded = decoder.decode(frame.opus, frame.duration, sound).is_ok();
+    if !decoded {
+        conceal(decoder, sound);
+    }
+    if frame.first {
+        fade_in(&mut sound[..FADE]);
+    }
+    if frame.last {
+        fade_out(&mut sound[frame.duration.samples() - FADE..]);
+    }
+    decoded
 }
 
 fn conceal(decoder: &mut Decoder, sound: &mut [f32]) {

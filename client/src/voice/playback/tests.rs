@@ -149,7 +149,9 @@ fn several_talkers_are_mixed_and_never_clip() {
     assert_eq!(bench.mixdown.statistics().len(), 64);
     // Silent ones give way.
     let mut frames = talk(99, &loud[..9_600], start, Duration::ZERO);
-    frames.iter_mut().for_each(|frame| frame.arrival += Duration::from_millis(300));
+    for frame in &mut frames {
+        frame.arrival += Duration::from_millis(300);
+    }
     bench.listen(&frames, Duration::from_millis(600));
     assert_eq!((bench.mixdown.talkers.len(), bench.talker(99).unwrap().received), (64, 20));
     assert_eq!(bench.mixdown.statistics().len(), 65);
@@ -235,6 +237,25 @@ fn a_standing_queue_is_worked_off_in_the_pauses() {
     assert!(at_the_end.buffer_ms < 45.0, "{at_the_end:?}");
     let end = bench.heard.iter().rposition(|sample| sample.abs() > 0.02).unwrap();
     assert!(end < 475_200 + 2_400, "{end} {at_the_end:?}");
+}
+
+#[test]
+fn a_listener_that_stood_still_catches_up_in_mid_speech() {
+    let start = Instant::now();
+    let mut bench = Bench::new(NO_CLOCK(), start);
+    let frames = talk(7, &voice_like(288_000), start, Duration::ZERO);
+    bench.listen(&frames[..100], Duration::from_millis(1_005));
+    let before = bench.talker(7).unwrap().buffer_ms;
+    // For 150 ms nothing is played, though frames come in.
+    for frame in &frames[100..115] {
+        bench.mixdown.receive(frame);
+    }
+    bench.now += Duration::from_millis(150);
+    bench.listen(&frames[115..], Duration::from_millis(6_100));
+    let after = bench.talker(7).unwrap();
+    assert_eq!((after.received, after.lost, after.late, after.concealed), (600, 0, 0, 0));
+    assert!(after.buffer_ms < before + 35.0, "{before} ms before, {} ms in the end", after.buffer_ms);
+    assert!(bench.heard[2_000..280_000].chunks(960).all(|chunk| peak(chunk) > 1e-3));
 }
 
 /// Hands what is captured straight to the playback's ring.
@@ -341,7 +362,7 @@ fn without_a_speaker_the_counters_go_on_and_a_new_one_starts_in_the_present() {
     devices.unplug_output(true);
     let controls = Arc::new(PlaybackControls::new(NO_CLOCK()));
     let (mut producer, consumer) = RingBuffer::new(256);
-    let (tell, told) = channel();
+    let (tell, told) = sync_channel(64);
     let speaker = devices.clone();
     let playback = Playback::spawn(
         Box::new(move || speaker.open_output(None)),
