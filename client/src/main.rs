@@ -182,7 +182,7 @@ impl Talk {
             let over = async {
                 match (self.seconds, &self.input) {
                     (Some(seconds), _) => {
-                        tokio::time::sleep(Duration::from_secs_f64(seconds.clamp(0.0, 1e9))).await
+                        tokio::time::sleep(Duration::from_secs_f64(seconds.clamp(0.0, 1e9))).await;
                     }
                     (None, Some(_)) => {
                         while !ended.load(Ordering::Relaxed) {

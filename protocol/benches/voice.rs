@@ -32,14 +32,14 @@ fn packet(bench: &mut Criterion) {
     tagged.extend(tag.tag(&out[..length]));
 
     bench.bench_function("talker: seal", |bench| {
-        bench.iter(|| sealing.seal(HEADER, black_box(&frame), &mut out))
+        bench.iter(|| sealing.seal(HEADER, black_box(&frame), &mut out));
     });
     bench.bench_function("talker: tag", |bench| bench.iter(|| tag.tag(black_box(&sealed[..length]))));
     bench.bench_function("server: check the tag", |bench| {
-        bench.iter(|| tag.check(black_box(&tagged)).is_some())
+        bench.iter(|| tag.check(black_box(&tagged)).is_some());
     });
     bench.bench_function("server: parse", |bench| {
-        bench.iter(|| VoicePacket::parse(black_box(&sealed[..length])))
+        bench.iter(|| VoicePacket::parse(black_box(&sealed[..length])));
     });
     bench.bench_function("server: replay window", |bench| {
         let (mut window, mut sequence) = (ReplayWindow::default(), 0);

@@ -76,7 +76,7 @@ pub async fn run(
     let voice = VoicePlane::default();
     let voice_thread = VoiceThread::spawn(listeners.voice, voice.clone())?;
     let entropy = move |bytes: &mut [u8]| {
-        random.fill(bytes).expect("the system's generator does not fail once it is seeded")
+        random.fill(bytes).expect("the system's generator does not fail once it is seeded");
     };
     let hub = Hub::new(Tenant::load_all(&store).await?, voice_port, Box::new(entropy));
     let stop_hub = CancellationToken::new();

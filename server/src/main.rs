@@ -169,9 +169,9 @@ fn start_log(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
         .map_err(|error| voip_server::ConfigError::Value(format!("log.level: {error}")))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
-        builder.init()
+        builder.init();
     } else {
-        builder.json().init()
+        builder.json().init();
     }
     Ok(())
 }

@@ -116,7 +116,7 @@ impl Server {
         for line in lines.by_ref() {
             let line = line.expect("the server speaks UTF-8");
             if let Some(password) = line.strip_prefix("First start: log in as admin with the password ") {
-                self.admin_password = password.to_owned();
+                password.clone_into(&mut self.admin_password);
             } else if let Some(invite) = line.strip_prefix("Invite: ") {
                 self.invite = invite.parse().expect("the server prints a good invite");
             } else if let Some(voice) = line.strip_prefix("Voice:   ") {
