@@ -28,7 +28,7 @@ export async function startApp(application, home) {
   });
   driverGone.catch(() => {});
   try {
-    await Promise.race([until('tauri-driver listens', () => answers(port)), driverGone]);
+    await Promise.race([until('both drivers listen', async () => (await answers(port)) && (await answers(nativePort))), driverGone]);
     const browser = await remote({
       hostname: '127.0.0.1',
       port,
