@@ -5,6 +5,8 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 # The app with the UI in it, as it ships; without the feature its window asks a development server.
 APP := --features voip-app/custom-protocol
+# What the UI is built from. It is built when one of these is newer: a new UI means a new app.
+UI := $(shell find ui/src ui/public ui/index.html ui/package-lock.json ui/*.config.* icons -type f)
 
 .PHONY: help setup run test demo lint bench release
 
@@ -16,16 +18,19 @@ setup: ## Installs what is missing: Debian packages, npm packages, cargo tools
 
 run: ## Builds the app and opens it; without display or sound card, on virtual ones
 	@scripts/setup.sh run
-	npm --prefix ui run build
+	@$(MAKE) --no-print-directory ui/dist/index.html
 	cargo build -p voip-app --features custom-protocol
 	scripts/desktop-env.sh cargo run -p voip-app --features custom-protocol
 
 test: ## All tests: Rust, UI, and the real app
 	@scripts/setup.sh test
-	npm --prefix ui run build
+	@$(MAKE) --no-print-directory ui/dist/index.html
 	cargo test --workspace $(APP)
 	npm --prefix ui test
 	tests/desktop/run.sh
+
+ui/dist/index.html: $(UI)
+	npm --prefix ui run build
 
 demo: ## Two clients talk through a server of their own; prints what was heard as JSON
 	@scripts/setup.sh demo >&2
