@@ -6,7 +6,7 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 # The app with the UI in it, as it ships; without the feature its window asks a development server.
 APP := --features voip-app/custom-protocol
 # What the UI is built from. It is built when one of these is newer: a new UI means a new app.
-UI := $(shell find ui/src ui/public ui/index.html ui/package-lock.json ui/*.config.* icons -type f)
+UI := $(shell find ui/src ui/index.html ui/package-lock.json ui/*.config.* icons -type f)
 
 .PHONY: help setup run test demo lint bench release
 

@@ -98,6 +98,8 @@ pub struct Engine {
     pending: HashMap<u64, Pending>,
     connection: Connection,
     audio: AudioState,
+    /// What the server said before it went.
+    goodbye: Option<ClientError>,
 }
 
 /// What an answer of the server is for.
@@ -132,6 +134,7 @@ impl Engine {
             pending: HashMap::new(),
             connection: Connection::Disconnected,
             audio: AudioState::default(),
+            goodbye: None,
         };
         (engine, handle)
     }
@@ -240,6 +243,7 @@ impl Engine {
                     return self.failed(ClientError::new(ClientErrorCode::Unreachable, message), reply).await;
                 }
                 self.backoff = Backoff::default();
+                self.goodbye = None;
                 let room = Room::from(opened.snapshot);
                 self.link = Link::online(opened.socket, opened.token);
                 self.room = Some(room.clone());
@@ -264,8 +268,9 @@ impl Engine {
             Step::Failed(error, reply) => self.failed(error, reply).await,
             Step::Message(message) => self.message(message),
             Step::Lost(error) => {
+                let reason = self.goodbye.take().unwrap_or(error);
                 self.forget_connection().await;
-                self.retry(error);
+                self.retry(reason);
             }
             Step::Retry => {
                 if let Some(login) = self.login.clone() {
@@ -314,8 +319,13 @@ impl Engine {
             ServerMessage::Failure { id: None, error } => self.tell(Event::Problem(error.into())),
             ServerMessage::Event(ServerEvent::ChannelKey(key)) => self.voice.install(key),
             ServerMessage::Event(ServerEvent::Room(change)) => self.room_changed(change),
-            // A second snapshot has no meaning, and the connection closes after the goodbye by itself.
-            ServerMessage::Event(ServerEvent::Snapshot(_) | ServerEvent::ServerStopping { .. }) => {}
+            // The connection closes next, by itself.
+            ServerMessage::Event(ServerEvent::ServerStopping { message }) => {
+                let code = ClientErrorCode::Server(ErrorCode::ServerStopping);
+                self.goodbye = Some(ClientError::new(code, message));
+            }
+            // A second one has no meaning.
+            ServerMessage::Event(ServerEvent::Snapshot(_)) => {}
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use voip_client::Event;
+use voip_client::{Connection, Event};
 use voip_protocol::control::RoomChange;
 use voip_tests::{
     client::{LIMIT, TestClient},
@@ -239,4 +239,19 @@ async fn a_server_that_comes_back_is_found_again() {
         println!("talking again {:?} after the server was up", back.await);
     }
     server.kill();
+}
+
+/// A server that stops says so, and that is what people get to read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_says_goodbye() {
+    let server = TestServer::start().await;
+    let alice = TestClient::join(&server, "alice", "General").await;
+    let mut events = alice.handle.subscribe();
+    server.stop().await;
+    let told = alice.next(&mut events, "the outage is told", |event| {
+        matches!(event, Event::Connection(Connection::Reconnecting { .. }))
+    });
+    let Event::Connection(Connection::Reconnecting { reason, .. }) = told.await else { unreachable!() };
+    assert_eq!(reason.code.as_str(), "server_stopping");
+    alice.stop().await;
 }

@@ -104,6 +104,10 @@ fn open<S: Send + 'static>(
                 drop(running);
                 let _ = released.done.send(());
             }
+            // ALSA always names a default device, also where there is no sound card behind it.
+            Err(error) if id.is_none() && error.kind() == ErrorKind::DeviceNotAvailable => {
+                answer.give(Err(missing));
+            }
             Err(error) => answer.give(Err(failed(&name_of(&device), &error))),
         }
     })?
