@@ -3,12 +3,14 @@
 #
 #   scripts/setup.sh run     what `make run` takes
 #   scripts/setup.sh demo    what `make demo` takes
+#   scripts/setup.sh bench   what `make bench` takes
 #   scripts/setup.sh test    what `make test` takes
 #   scripts/setup.sh lint    what `make lint` takes
 #   scripts/setup.sh all     all of it (the default)
 #
 # Debian packages are installed by apt-get, through sudo where that is needed; elsewhere they are listed by
-# their Debian names. npm packages go into the checkout, cargo tools into cargo's own folder.
+# their Debian names. npm packages go into the checkout, cargo tools into cargo's own folder, Python packages
+# into a folder of the cache.
 # Rust and Node.js it does not install: it says where they come from.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,7 +28,9 @@ readonly DISPLAY_PACKAGES="xvfb dbus imagemagick fonts-dejavu-core fonts-noto-co
 readonly SOUND_PACKAGES="pulseaudio pulseaudio-utils"
 # Recorded speech.
 readonly SPEECH_PACKAGES="alsa-utils"
-readonly TEST_PACKAGES="xdotool webkit2gtk-driver chromium"
+# The programs alone: what Debian starts by itself is left as it is, and no test talks to it.
+readonly DATABASE_PACKAGES="postgresql"
+readonly TEST_PACKAGES="xdotool webkit2gtk-driver chromium python3-venv"
 
 main() {
     local level=${1:-all}
@@ -43,11 +47,16 @@ main() {
         demo)
             install_packages "$BUILD_PACKAGES $SPEECH_PACKAGES"
             ;;
+        bench)
+            install_packages "$BUILD_PACKAGES $SPEECH_PACKAGES $DATABASE_PACKAGES"
+            ;;
         test)
-            install_packages "$BUILD_PACKAGES $DISPLAY_PACKAGES $SOUND_PACKAGES $SPEECH_PACKAGES $TEST_PACKAGES"
+            install_packages "$BUILD_PACKAGES $DISPLAY_PACKAGES $SOUND_PACKAGES $SPEECH_PACKAGES \
+$DATABASE_PACKAGES $TEST_PACKAGES"
             install_npm ui
             install_npm tests/desktop
             install_cargo tauri-driver "$TAURI_DRIVER"
+            install_python schemathesis tests/api/requirements.txt
             ;;
         lint)
             install_packages "$BUILD_PACKAGES"
@@ -59,7 +68,7 @@ main() {
             main test
             main lint
             ;;
-        *) fail "there is no level '$level': it is run, demo, test, lint or all" ;;
+        *) fail "there is no level '$level': it is run, demo, bench, test, lint or all" ;;
     esac
 }
 
@@ -144,6 +153,8 @@ is_there() {
         fonts-*) true ;;
         pulseaudio-utils) [ -z "$linux" ] || command -v pactl ;;
         webkit2gtk-driver) [ -z "$linux" ] || command -v WebKitWebDriver ;;
+        postgresql) command -v initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' ;;
+        python3-venv) python3 -c 'import ensurepip, venv' ;;
         alsa-utils) [ -e /usr/share/sounds/alsa/Front_Center.wav ] ;;
         *) command -v "$1" ;;
     esac >/dev/null 2>&1
@@ -158,6 +169,18 @@ install_npm() {
     say "npm packages of $1"
     npm --prefix "$1" ci --no-audit --no-fund || fail "npm could not install the packages of $1: see what it says above"
     echo "$wanted" >"$stamp"
+}
+
+# Python packages of a list, in an environment of their own, when the list is not the one it was made from.
+install_python() {
+    local folder=${XDG_CACHE_HOME:-$HOME/.cache}/voip/$1 wanted
+    wanted=$(cksum <"$2")
+    [ -x "$folder/bin/python3" ] && [ "$(cat "$folder/.setup" 2>/dev/null)" = "$wanted" ] && return
+    say "Python packages of $2"
+    command -v python3 >/dev/null || fail "Python 3.10 or newer is missing: install it, then run this again"
+    { python3 -m venv --clear "$folder" && "$folder/bin/pip" install --quiet --requirement "$2"; } ||
+        fail "the Python packages of $2 could not be installed: see what it says above"
+    echo "$wanted" >"$folder/.setup"
 }
 
 # A program of cargo's registry, unless there is one of that version or a newer one of its series.

@@ -6,13 +6,12 @@ mod link;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use secrecy::SecretString;
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use voip_protocol::{
-    Address, ChannelId, ErrorCode, Fingerprint,
+    ChannelId, ErrorCode,
     control::{Call, Request, RoomChange, ServerEvent, ServerMessage},
 };
 
@@ -20,8 +19,8 @@ pub use handle::EngineHandle;
 use link::{Link, Step};
 
 use crate::{
-    AudioState, ClientError, ClientErrorCode, Connection, EngineState, Event, Room, VoiceSettings,
-    audio::Backend, session::Backoff, voice::Voice,
+    Account, AudioState, ClientError, ClientErrorCode, Connection, EngineState, Event, Login, Room,
+    VoiceSettings, audio::Backend, session::Backoff, voice::Voice,
 };
 
 /// What an engine starts with.
@@ -30,30 +29,6 @@ pub struct EngineConfig {
     pub backend: Box<dyn Backend>,
     /// Devices, codec, the way a talk starts.
     pub settings: VoiceSettings,
-}
-
-/// Where to log in, and as whom.
-#[derive(Clone, Debug)]
-pub struct Login {
-    /// The server.
-    pub address: Address,
-    /// Its certificate, and no other.
-    pub fingerprint: Fingerprint,
-    /// Tag of the organization, where the server has several.
-    pub organization: Option<String>,
-    /// User name.
-    pub username: String,
-    /// Password; kept in memory to log in again after an outage.
-    pub password: SecretString,
-    /// Makes the account first.
-    pub register: Option<Register>,
-}
-
-/// What a new account has besides name and password.
-#[derive(Clone, Debug, Default)]
-pub struct Register {
-    /// How others see it; the user name where none is given.
-    pub display_name: Option<String>,
 }
 
 /// Answer to a command.
@@ -66,6 +41,7 @@ enum Command {
     Leave(Reply),
     SetSelf { muted: bool, deafened: bool, reply: Reply },
     Apply(Box<VoiceSettings>, Reply),
+    Account(oneshot::Sender<Option<Arc<Account>>>),
     State(oneshot::Sender<EngineState>),
     ShutDown(oneshot::Sender<()>),
 }
@@ -78,6 +54,8 @@ const EVENTS: usize = 256;
 const LEVELS_EVERY: Duration = Duration::from_millis(50);
 /// Counters are told this often; devices that failed are tried again this often.
 const STATISTICS_EVERY: Duration = Duration::from_secs(1);
+/// A server that does not answer keeps nobody from leaving.
+const LOG_OUT: Duration = Duration::from_secs(1);
 
 /// The actor. [`Engine::run`] it on a tokio runtime.
 pub struct Engine {
@@ -85,7 +63,7 @@ pub struct Engine {
     events: broadcast::Sender<Event>,
     voice: Voice,
     link: Link,
-    login: Option<Login>,
+    account: Option<Arc<Account>>,
     room: Option<Room>,
     /// The channel that the person wants to be in, also across outages.
     channel: Option<ChannelId>,
@@ -123,7 +101,7 @@ impl Engine {
             events,
             voice,
             link: Link::Offline,
-            login: None,
+            account: None,
             room: None,
             channel: None,
             muted: false,
@@ -132,7 +110,7 @@ impl Engine {
             backoff: Backoff::default(),
             next_request: 1,
             pending: HashMap::new(),
-            connection: Connection::Disconnected,
+            connection: Connection::Disconnected { reason: None },
             audio: AudioState::default(),
             goodbye: None,
         };
@@ -150,12 +128,12 @@ impl Engine {
             tokio::select! {
                 command = self.commands.recv() => match command {
                     Some(Command::ShutDown(reply)) => {
-                        self.disconnect().await;
+                        self.disconnect(None).await;
                         let _ = reply.send(());
                         return;
                     }
                     Some(command) => self.command(command).await,
-                    None => return self.disconnect().await,
+                    None => return self.disconnect(None).await,
                 },
                 step = self.link.next() => self.step(step).await,
                 _ = levels.tick() => self.tick_levels().await,
@@ -168,7 +146,7 @@ impl Engine {
         match command {
             Command::Connect(login, reply) => self.connect(*login, reply).await,
             Command::Disconnect(reply) => {
-                self.disconnect().await;
+                self.disconnect(None).await;
                 let _ = reply.send(Ok(()));
             }
             Command::Join(channel, reply) => {
@@ -186,6 +164,9 @@ impl Engine {
                 self.tell_audio();
                 let _ = reply.send(Ok(()));
             }
+            Command::Account(reply) => {
+                let _ = reply.send(self.account.clone());
+            }
             Command::State(reply) => {
                 let _ = reply.send(self.state());
             }
@@ -194,25 +175,38 @@ impl Engine {
     }
 
     async fn connect(&mut self, login: Login, reply: Reply) {
-        self.disconnect().await;
+        self.disconnect(None).await;
+        let account = match Account::new(login) {
+            Ok(account) => account,
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
         self.voice.open();
-        self.tell_connection(Connection::Connecting { server: login.address.to_string() });
+        self.tell_connection(Connection::Connecting { server: account.address().to_string() });
         self.backoff = Backoff::default();
-        self.link = Link::trying(login.clone(), None, Some(reply));
-        self.login = Some(login);
+        self.link = Link::trying(&account, Some(reply));
+        self.account = Some(account);
     }
 
-    async fn disconnect(&mut self) {
+    /// Leaves the server and logs out. A reason is told where nobody asked for it.
+    async fn disconnect(&mut self, reason: Option<ClientError>) {
         let before = std::mem::replace(&mut self.link, Link::Offline);
         if let Link::Trying { reply: Some(reply), .. } = before {
             let _ = reply.send(Err(not_connected()));
         }
         self.forget_connection().await;
-        self.login = None;
+        self.goodbye = None;
         self.channel = None;
         self.voice.close().await;
-        if self.connection != Connection::Disconnected {
-            self.tell_connection(Connection::Disconnected);
+        if self.account.is_some() {
+            self.tell_connection(Connection::Disconnected { reason });
+        }
+        if let Some(account) = self.account.take()
+            && timeout(LOG_OUT, account.log_out()).await.is_err()
+        {
+            tracing::info!("the server does not answer: the login ends when it expires");
         }
     }
 
@@ -245,12 +239,10 @@ impl Engine {
                 self.backoff = Backoff::default();
                 self.goodbye = None;
                 let room = Room::from(opened.snapshot);
-                self.link = Link::online(opened.socket, opened.token);
+                self.link = Link::online(opened.socket);
                 self.room = Some(room.clone());
-                if let Some(login) = &mut self.login {
-                    // From now on the account is there.
-                    login.register = None;
-                    let server = login.address.to_string();
+                if let Some(account) = &self.account {
+                    let server = account.address().to_string();
                     self.tell_connection(Connection::Connected { server });
                 }
                 self.tell(Event::Room(Some(room)));
@@ -270,40 +262,34 @@ impl Engine {
             Step::Lost(error) => {
                 let reason = self.goodbye.take().unwrap_or(error);
                 self.forget_connection().await;
-                self.retry(reason);
+                self.failed(reason, None).await;
             }
             Step::Retry => {
-                if let Some(login) = self.login.clone() {
-                    let token = self.link.take_token();
-                    self.link = Link::trying(login, token, None);
+                if let Some(account) = &self.account {
+                    self.link = Link::trying(account, None);
                 }
             }
         }
     }
 
-    /// An attempt failed: the first one is over, a later one is followed by the next.
+    /// An attempt failed, or the connection: the first attempt is over, anything later is followed by the next one.
     async fn failed(&mut self, error: ClientError, reply: Option<Reply>) {
         if let Some(reply) = reply {
-            self.disconnect().await;
+            self.disconnect(None).await;
             let _ = reply.send(Err(error));
         } else if is_final(&error) {
-            self.disconnect().await;
-            self.tell(Event::Problem(error));
+            self.disconnect(Some(error)).await;
         } else {
             self.retry(error);
         }
     }
 
     fn retry(&mut self, reason: ClientError) {
-        let Some(login) = &self.login else { return };
-        let server = login.address.to_string();
-        // An ended session needs a new login, at once; everything else waits.
-        let ended =
-            matches!(reason.code, ClientErrorCode::Server(ErrorCode::Unauthorized | ErrorCode::TokenExpired));
-        let token = self.link.take_token().filter(|_| !ended);
+        let Some(account) = &self.account else { return };
+        let server = account.address().to_string();
         let wait = self.backoff.next(random());
         let retry_in_ms = wait.as_millis() as u64;
-        self.link = Link::Waiting { until: Instant::now() + wait, token };
+        self.link = Link::Waiting { until: Instant::now() + wait };
         self.tell_connection(Connection::Reconnecting {
             server,
             attempt: self.backoff.tries(),
@@ -316,6 +302,10 @@ impl Engine {
         match message {
             ServerMessage::Success { id, .. } => self.answered(id, Ok(())),
             ServerMessage::Failure { id: Some(id), error } => self.answered(id, Err(error.into())),
+            // The connection closes next, by itself.
+            ServerMessage::Failure { id: None, error } if error.code == ErrorCode::LoginRevoked => {
+                self.goodbye = Some(error.into());
+            }
             ServerMessage::Failure { id: None, error } => self.tell(Event::Problem(error.into())),
             ServerMessage::Event(ServerEvent::ChannelKey(key)) => self.voice.install(key),
             ServerMessage::Event(ServerEvent::Room(change)) => self.room_changed(change),
@@ -454,11 +444,14 @@ fn is_final(error: &ClientError) -> bool {
         error.code,
         ClientErrorCode::CertificateChanged
             | ClientErrorCode::Server(
-                ErrorCode::InvalidCredentials
+                ErrorCode::LoginRevoked
+                    | ErrorCode::InvalidCredentials
                     | ErrorCode::UnknownOrganization
                     | ErrorCode::OrganizationRequired
                     | ErrorCode::RegistrationClosed
                     | ErrorCode::UsernameTaken
+                    | ErrorCode::WeakPassword
+                    | ErrorCode::QuotaExceeded
                     | ErrorCode::InvalidField
             )
     )

@@ -31,7 +31,10 @@ pub enum Event {
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Connection {
     /// Not connected, and not trying.
-    Disconnected,
+    Disconnected {
+        /// Why, where nobody asked for it: trying again by itself would not help.
+        reason: Option<ClientError>,
+    },
     /// Connecting for the first time.
     Connecting {
         /// host:port.

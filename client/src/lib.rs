@@ -4,6 +4,7 @@
 //! (who we are, where we are: a pure machine and its driver), the network, and the voice threads that run
 //! between the sound card and the voice socket. `docs/threads.md` says who owns what.
 
+mod account;
 pub mod audio;
 pub mod dsp;
 mod engine;
@@ -16,7 +17,8 @@ mod settings;
 pub mod talk;
 pub mod voice;
 
-pub use engine::{Engine, EngineConfig, EngineHandle, Login, Register};
+pub use account::{Account, Login, NewUser, Register, UserQuery};
+pub use engine::{Engine, EngineConfig, EngineHandle};
 pub use error::{ClientError, ClientErrorCode};
 pub use event::{AudioState, Connection, EngineState, Event, Levels, Statistics, TalkerStatistics};
 pub use room::Room;

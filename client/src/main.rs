@@ -158,6 +158,7 @@ impl Talk {
             username: self.user.clone(),
             password: self.password.clone(),
             register: self.register.then(Register::default),
+            device: None,
         };
         let files = File::new(self.input.clone(), self.output.clone());
         let (ended, started) = (files.ended(), files.started());
@@ -306,13 +307,9 @@ fn unix_seconds(time: SystemTime) -> f64 {
 
 /// The error that ended the session for good.
 async fn ended_by(events: &mut Receiver<Event>, listen: bool) -> ClientError {
-    let mut problem = None;
     loop {
         match events.recv().await {
-            Ok(Event::Problem(error)) => {
-                eprintln!("voip-cli: {error}");
-                problem = Some(error);
-            }
+            Ok(Event::Problem(error)) => eprintln!("voip-cli: {error}"),
             Ok(Event::Audio(audio)) => {
                 // Who only listens wants no microphone.
                 let input_problem = audio.input_problem.filter(|_| !listen);
@@ -321,10 +318,12 @@ async fn ended_by(events: &mut Receiver<Event>, listen: bool) -> ClientError {
                 }
             }
             Ok(Event::Connection(Connection::Reconnecting { reason, .. })) => eprintln!("voip-cli: {reason}"),
-            Ok(Event::Connection(Connection::Disconnected)) | Err(RecvError::Closed) => {
-                return problem.unwrap_or_else(|| {
-                    ClientError::new(ClientErrorCode::ConnectionLost, "the connection has ended: start again")
-                });
+            Ok(Event::Connection(Connection::Disconnected { reason: Some(reason) })) => return reason,
+            Ok(Event::Connection(Connection::Disconnected { reason: None })) | Err(RecvError::Closed) => {
+                return ClientError::new(
+                    ClientErrorCode::ConnectionLost,
+                    "the connection has ended: start again",
+                );
             }
             Ok(_) | Err(RecvError::Lagged(_)) => {}
         }

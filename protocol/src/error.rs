@@ -5,6 +5,7 @@ use ts_rs::TS;
 
 /// What went wrong, for programs. Codes are never renamed once released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorCode {
@@ -38,6 +39,20 @@ pub enum ErrorCode {
     UnknownOrganization,
     /// The user name is taken.
     UsernameTaken,
+    /// The password is one of the first that anybody would try.
+    WeakPassword,
+    /// The organization has as many users or channels as it may.
+    QuotaExceeded,
+    /// There is one with this name or number already; the sentence names it.
+    AlreadyExists,
+    /// No such user, or none that one may see.
+    UnknownUser,
+    /// No such login, or somebody else's.
+    UnknownLogin,
+    /// The login was revoked, or its refresh token was used twice: log in again.
+    LoginRevoked,
+    /// Nobody would be left who may administer the organization.
+    LastAdministrator,
     /// The server does not take new accounts by itself.
     RegistrationClosed,
     /// No such channel, or none that one may see.
@@ -79,6 +94,13 @@ impl ErrorCode {
             Self::OrganizationRequired => "organization_required",
             Self::UnknownOrganization => "unknown_organization",
             Self::UsernameTaken => "username_taken",
+            Self::WeakPassword => "weak_password",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::AlreadyExists => "already_exists",
+            Self::UnknownUser => "unknown_user",
+            Self::UnknownLogin => "unknown_login",
+            Self::LoginRevoked => "login_revoked",
+            Self::LastAdministrator => "last_administrator",
             Self::RegistrationClosed => "registration_closed",
             Self::UnknownChannel => "unknown_channel",
             Self::ChannelFull => "channel_full",
@@ -101,6 +123,7 @@ impl std::fmt::Display for ErrorCode {
 
 /// An error on the wire: `{"code": "...", "message": "..."}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS, thiserror::Error)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[error("{message} ({code})")]
 pub struct ErrorBody {
     /// For programs.

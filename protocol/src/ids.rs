@@ -7,6 +7,7 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         #[serde(transparent)]
         #[ts(type = "number")]
         pub struct $name(pub $inner);
@@ -48,6 +49,19 @@ id!(
     /// Generation of a context's secret. Wraps; at most two neighbouring generations are alive at a time.
     Epoch(u16)
 );
+
+/// One login: it lasts until it expires, is logged out or is revoked. Row id in `sessions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(transparent)]
+#[ts(type = "string")]
+pub struct LoginId(pub uuid::Uuid);
+
+impl std::fmt::Display for LoginId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl Epoch {
     /// The generation after this one.

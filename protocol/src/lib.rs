@@ -16,6 +16,7 @@ pub mod voice;
 
 pub use error::{ErrorBody, ErrorCode};
 pub use fingerprint::Fingerprint;
-pub use ids::{ChannelId, ContextId, Epoch, OrganizationId, RoleId, SessionId, UserId};
+pub use ids::{ChannelId, ContextId, Epoch, LoginId, OrganizationId, RoleId, SessionId, UserId};
 pub use invite::{Address, Invite};
 pub use permission::Permissions;
+pub use secret::Token;

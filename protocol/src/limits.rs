@@ -12,6 +12,15 @@ pub const MAX_SERVER_MESSAGE: usize = 16 * 1024 * 1024;
 /// Largest body of a REST request, in bytes.
 pub const MAX_REST_BODY: usize = 64 * 1024;
 
+/// Largest body of an import of users, in bytes.
+pub const MAX_IMPORT_BODY: usize = 8 * 1024 * 1024;
+/// Most entries of one import of users.
+pub const MAX_IMPORT_ENTRIES: usize = 10_000;
+/// Most entries of one page of a list.
+pub const MAX_PAGE: u32 = 200;
+/// Entries of a page where none are asked for.
+pub const DEFAULT_PAGE: u32 = 50;
+
 /// Largest voice datagram, in bytes: stays below every path's MTU with room for a tunnel.
 pub const MAX_VOICE_PACKET: usize = 1200;
 /// Largest Opus frame that fits, in bytes.
@@ -22,14 +31,26 @@ pub const MAX_OPUS_FRAME: usize =
 pub const USERNAME_CHARS: std::ops::RangeInclusive<usize> = 1..=32;
 /// Characters in a display name.
 pub const DISPLAY_NAME_CHARS: std::ops::RangeInclusive<usize> = 1..=64;
+/// Characters in an e-mail address (RFC 5321 §4.5.3.1.3).
+pub const EMAIL_CHARS: std::ops::RangeInclusive<usize> = 3..=254;
+/// Characters in a device's name, and in its id.
+pub const DEVICE_CHARS: std::ops::RangeInclusive<usize> = 1..=64;
 /// Characters in a password.
 pub const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=128;
 /// Characters in an organization's name.
 pub const ORGANIZATION_NAME_CHARS: std::ops::RangeInclusive<usize> = 1..=64;
 /// Characters in an organization's tag.
 pub const ORGANIZATION_TAG_CHARS: std::ops::RangeInclusive<usize> = 2..=16;
+/// Characters in a text that a list is searched for.
+pub const SOUGHT_CHARS: std::ops::RangeInclusive<usize> = 1..=100;
+/// Connections to `/control` by one login. A client that changes its network may have some that are half gone.
+pub const MAX_CONNECTIONS_BY_LOGIN: usize = 8;
 /// Characters in a channel's name.
 pub const CHANNEL_NAME_CHARS: std::ops::RangeInclusive<usize> = 1..=64;
+/// Characters in a channel's description.
+pub const CHANNEL_DESCRIPTION_CHARS: std::ops::RangeInclusive<usize> = 0..=1_000;
+/// Characters in a role's name.
+pub const ROLE_NAME_CHARS: std::ops::RangeInclusive<usize> = 1..=64;
 /// Depth of the channel tree.
 pub const MAX_CHANNEL_DEPTH: usize = 16;
 

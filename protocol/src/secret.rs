@@ -54,6 +54,37 @@ impl<'de, const N: usize> Deserialize<'de> for Secret<N> {
     }
 }
 
+/// A secret text that crosses the wire as it is: a token, a password made for somebody. Never in a log, wiped when
+/// dropped.
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(transparent)]
+pub struct Token(String);
+
+impl Token {
+    /// Takes a secret text.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,10 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Tokens and accounts.
     pub security: SecurityConfig,
+    /// Audit log.
+    pub audit: AuditConfig,
+    /// Figures for Prometheus.
+    pub metrics: MetricsConfig,
     /// Logs.
     pub log: LogConfig,
 }
@@ -51,6 +55,10 @@ pub struct DatabaseConfig {
     pub max_connections: u32,
     /// How long a request waits for one of them, in seconds.
     pub acquire_timeout_seconds: u64,
+    /// A connection that nobody used for so long is closed, in seconds.
+    pub idle_timeout_seconds: u64,
+    /// A connection is replaced after so long, in seconds; PostgreSQL alone.
+    pub max_lifetime_seconds: u64,
 }
 
 /// Tokens and accounts.
@@ -61,8 +69,38 @@ pub struct SecurityConfig {
     pub jwt_secret: Option<SecretString>,
     /// Life time of an access token, in minutes.
     pub access_token_minutes: u32,
+    /// A login ends when it was not refreshed for so long, in days.
+    pub refresh_token_days: u32,
     /// Whether people may register themselves.
     pub registration: bool,
+    /// Wrong passwords in a row that lock an account.
+    pub lockout_attempts: u32,
+    /// How long it stays locked, in minutes.
+    pub lockout_minutes: u32,
+    /// Logins, refreshes and password changes a minute for one address; 0: no limit.
+    pub logins_per_minute_by_address: u32,
+    /// Logins a minute for one account, whether it exists or not; 0: no limit.
+    pub logins_per_minute_by_account: u32,
+    /// Registrations an hour for one address; 0: no limit.
+    pub registrations_per_hour_by_address: u32,
+    /// Passwords that are hashed at a time, each of them a core and 19 MiB; 0: as many as there are cores.
+    pub hashing_threads: usize,
+}
+
+/// Audit log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// Rows are kept for so many days; 0: for ever.
+    pub retention_days: u32,
+}
+
+/// Figures for Prometheus.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Whether others than this machine may read `/metrics`.
+    pub public: bool,
 }
 
 /// Logs.
@@ -91,6 +129,10 @@ pub enum ConfigError {
 
 /// Access tokens are signed with HMAC-SHA-256: a shorter secret is its weak point (RFC 7518 §3.2).
 const MIN_JWT_SECRET: usize = 32;
+/// Ten years; longer times serve nobody, and at some length the calendar ends.
+const MAX_DAYS: u64 = 3_650;
+const MAX_MINUTES: u64 = MAX_DAYS * 24 * 60;
+const MAX_SECONDS: u64 = MAX_MINUTES * 60;
 /// What examples and tutorials use, in lower case.
 const PLACEHOLDERS: [&str; 4] = ["change", "secret", "example", "your-"];
 
@@ -101,6 +143,8 @@ impl Default for Config {
             server: ServerConfig::default(),
             database: DatabaseConfig::default(),
             security: SecurityConfig::default(),
+            audit: AuditConfig::default(),
+            metrics: MetricsConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -120,13 +164,36 @@ impl Default for ServerConfig {
 
 impl Default for DatabaseConfig {
     fn default() -> Self {
-        Self { url: String::new(), max_connections: 20, acquire_timeout_seconds: 5 }
+        Self {
+            url: String::new(),
+            max_connections: 20,
+            acquire_timeout_seconds: 5,
+            idle_timeout_seconds: 600,
+            max_lifetime_seconds: 1_800,
+        }
     }
 }
 
 impl Default for SecurityConfig {
     fn default() -> Self {
-        Self { jwt_secret: None, access_token_minutes: 60, registration: true }
+        Self {
+            jwt_secret: None,
+            access_token_minutes: 60,
+            refresh_token_days: 30,
+            registration: true,
+            lockout_attempts: 5,
+            lockout_minutes: 15,
+            logins_per_minute_by_address: 60,
+            logins_per_minute_by_account: 20,
+            registrations_per_hour_by_address: 60,
+            hashing_threads: 0,
+        }
+    }
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self { retention_days: 365 }
     }
 }
 
@@ -187,8 +254,31 @@ impl Config {
         if self.database.max_connections == 0 {
             return wrong("database.max_connections must be at least 1");
         }
-        if self.security.access_token_minutes == 0 {
-            return wrong("security.access_token_minutes must be at least 1");
+        for (key, value) in [
+            ("security.access_token_minutes", self.security.access_token_minutes),
+            ("security.refresh_token_days", self.security.refresh_token_days),
+            ("security.lockout_attempts", self.security.lockout_attempts),
+            ("security.lockout_minutes", self.security.lockout_minutes),
+        ] {
+            if value == 0 {
+                return wrong(&format!("{key} must be at least 1"));
+            }
+        }
+        for (key, value, most) in [
+            ("security.access_token_minutes", u64::from(self.security.access_token_minutes), MAX_MINUTES),
+            ("security.refresh_token_days", u64::from(self.security.refresh_token_days), MAX_DAYS),
+            ("security.lockout_minutes", u64::from(self.security.lockout_minutes), MAX_MINUTES),
+            ("audit.retention_days", u64::from(self.audit.retention_days), MAX_DAYS),
+            ("database.acquire_timeout_seconds", self.database.acquire_timeout_seconds, MAX_SECONDS),
+            ("database.idle_timeout_seconds", self.database.idle_timeout_seconds, MAX_SECONDS),
+            ("database.max_lifetime_seconds", self.database.max_lifetime_seconds, MAX_SECONDS),
+        ] {
+            if value > most {
+                return wrong(&format!("{key} must be at most {most}"));
+            }
+        }
+        if self.database.acquire_timeout_seconds == 0 {
+            return wrong("database.acquire_timeout_seconds must be at least 1");
         }
         if let Some(secret) = &self.security.jwt_secret {
             let secret = secret.expose_secret();
@@ -219,13 +309,23 @@ impl Config {
 impl DatabaseConfig {
     /// The URL with its password masked, for people and logs.
     pub fn masked_url(&self) -> String {
-        match (self.url.split_once("://"), self.url.rfind('@')) {
+        // A password may also stand behind the question mark; nothing there is worth showing.
+        let (url, query) = match self.url.split_once('?') {
+            Some((url, _)) if self.url.contains("password=") => (url, "?***"),
+            _ => (self.url.as_str(), ""),
+        };
+        let shown = Self::masked(url);
+        format!("{shown}{query}")
+    }
+
+    fn masked(url: &str) -> String {
+        match (url.split_once("://"), url.rfind('@')) {
             (Some((scheme, _)), Some(at)) => {
-                let user = &self.url[scheme.len() + 3..at];
+                let user = &url[scheme.len() + 3..at];
                 let user = user.split_once(':').map_or(user, |(user, _)| user);
-                format!("{scheme}://{user}:***{}", &self.url[at..])
+                format!("{scheme}://{user}:***{}", &url[at..])
             }
-            _ => self.url.clone(),
+            _ => url.to_owned(),
         }
     }
 }
@@ -295,6 +395,8 @@ mod tests {
         let long = "security: {jwt_secret: please-change-me-please-change-me-0123456789}";
         assert!(fault(long, &[]).contains("placeholder"));
         assert!(load(Some(long), &[("VOIP_SERVER__BIND_ADDRESS", "127.0.0.1")]).is_ok());
+        assert!(fault("audit: {retention_days: 9999999}", &[]).contains("audit.retention_days"));
+        assert!(fault("security: {lockout_minutes: 0}", &[]).contains("security.lockout_minutes"));
         let missing = Config::load(Some(Path::new("/nowhere/server.yaml"))).unwrap_err().to_string();
         assert!(missing.contains("/nowhere/server.yaml"));
     }
@@ -305,6 +407,8 @@ mod tests {
         let masked = config("postgres://voip:p@ss:word@db.example.org/voip").masked_url();
         assert_eq!(masked, "postgres://voip:***@db.example.org/voip");
         assert_eq!(config("sqlite:data/voip.db").masked_url(), "sqlite:data/voip.db");
+        let masked = config("postgres://h/d?user=voip&password=hidden&sslmode=require").masked_url();
+        assert_eq!(masked, "postgres://h/d?***");
         assert!(!format!("{:?}", config("postgres://u:hidden@h/d")).contains("hidden"));
     }
 }

@@ -1,20 +1,29 @@
 //! The voice server as a library: [`run`]. The binary and the desktop app are thin callers of it.
 
+pub mod admin;
 pub mod auth;
 pub mod config;
 pub mod control;
 pub mod hub;
 mod identity;
 mod listeners;
+pub mod metrics;
 pub mod setup;
 pub mod store;
+pub mod transfer;
+mod upkeep;
 pub mod voice;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use axum_server::{Handle, tls_rustls::RustlsConfig};
-use tokio_util::sync::CancellationToken;
+use hyper_util::{
+    rt::{TokioExecutor, TokioTimer},
+    server::conn::auto::Builder,
+};
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use config::{Config, ConfigError};
 pub use identity::{Identity, IdentityError};
@@ -22,14 +31,19 @@ pub use listeners::{BindError, Listeners};
 pub use store::{Store, StoreError};
 
 use crate::{
-    auth::{Accounts, Passwords, Tokens},
+    auth::{Accounts, Limits, Passwords, Policy, Tokens},
     control::Control,
     hub::{Hub, HubHandle, Tenant},
+    metrics::Metrics,
+    upkeep::{Sweep, Watch},
     voice::{VoicePlane, VoiceThread},
 };
 
 /// How long connections may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(3);
+
+/// How long the head of a request may take.
+const HEADERS: Duration = Duration::from_secs(20);
 
 /// Why a server cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -54,19 +68,29 @@ pub async fn run(
     store: Store,
     shutdown: CancellationToken,
 ) -> Result<(), ServerError> {
+    // What may fail comes before what runs by itself; whatever ends this function, ends that as well.
+    let _end_with_this = shutdown.clone().drop_guard();
     let random = SystemRandom::new();
     let secret = match config.security.jwt_secret.clone() {
         Some(secret) => secret,
         None => identity::jwt_secret(&config.data_dir, &random)?,
     };
+    let tls = if config.server.tls {
+        Some(RustlsConfig::from_config(Identity::load_or_create(&config.data_dir)?.tls()?))
+    } else {
+        None
+    };
+    listeners.control.set_nonblocking(true)?;
     let tokens = Tokens::new(&secret, config.security.access_token_minutes);
-    // Half of the cores hash, the others go on with voice.
-    let hashing = std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2);
+    let limits = Arc::new(Limits::new(&config.security));
+    let revoked = Arc::new(Notify::new());
+    let policy = Policy::from(&config.security);
     let accounts = Accounts::new(
         store.clone(),
-        Arc::new(Passwords::new(hashing)),
+        Arc::new(Passwords::new(config.security.hashing_threads)?),
         Arc::new(tokens),
-        config.security.registration,
+        policy,
+        Arc::clone(&revoked),
     );
 
     let voice_port = match config.server.public_voice_port {
@@ -82,9 +106,28 @@ pub async fn run(
     let stop_hub = CancellationToken::new();
     let hub = HubHandle::spawn(hub, Arc::clone(&voice.routing), stop_hub.clone());
 
-    let app = control::router(Control { accounts, store: store.clone(), hub, voice })
-        .into_make_service_with_connect_info::<SocketAddr>();
-    listeners.control.set_nonblocking(true)?;
+    let watch = Watch { store: store.clone(), hub: hub.clone(), revoked };
+    let retention_days = config.audit.retention_days;
+    let sweep = Sweep {
+        store: store.clone(),
+        limits: Arc::clone(&limits),
+        refresh: policy.refresh,
+        retention: (retention_days > 0).then(|| time::Duration::days(retention_days.into())),
+    };
+    let upkeep = TaskTracker::new();
+    upkeep.spawn(watch.run(shutdown.clone()));
+    upkeep.spawn(sweep.run(shutdown.clone()));
+    let sockets = TaskTracker::new();
+    let control = Control {
+        accounts,
+        limits,
+        hub,
+        sockets: sockets.clone(),
+        voice,
+        metrics: Arc::new(Metrics::default()),
+        metrics_public: config.metrics.public,
+    };
+    let app = control::router(control).into_make_service_with_connect_info::<SocketAddr>();
     let handle = Handle::new();
     let stopping = {
         let handle = handle.clone();
@@ -96,16 +139,30 @@ pub async fn run(
             handle.graceful_shutdown(Some(DRAIN));
         })
     };
-    let served = if config.server.tls {
-        let tls = RustlsConfig::from_config(Identity::load_or_create(&config.data_dir)?.tls()?);
-        axum_server::from_tcp_rustls(listeners.control, tls)?.handle(handle).serve(app).await
-    } else {
-        axum_server::from_tcp(listeners.control)?.handle(handle).serve(app).await
+    let served = match tls {
+        Some(tls) => {
+            let mut server = axum_server::from_tcp_rustls(listeners.control, tls)?.handle(handle);
+            limit_headers(server.http_builder());
+            server.serve(app).await
+        }
+        None => {
+            let mut server = axum_server::from_tcp(listeners.control)?.handle(handle);
+            limit_headers(server.http_builder());
+            server.serve(app).await
+        }
     };
     // Serving may have failed by itself: then nobody will ask to stop.
     shutdown.cancel();
-    let _ = stopping.await;
+    upkeep.close();
+    sockets.close();
+    let _ = tokio::join!(stopping, upkeep.wait(), tokio::time::timeout(DRAIN, sockets.wait()));
     tokio::task::spawn_blocking(move || drop(voice_thread)).await.map_err(std::io::Error::other)?;
     store.close().await;
     Ok(served?)
+}
+
+/// Who sends the head of a request byte by byte holds a connection for so long, and no longer.
+fn limit_headers(builder: &mut Builder<TokioExecutor>) {
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    builder.http2().timer(TokioTimer::new());
 }

@@ -1,12 +1,19 @@
 //! What the window may ask for. Each delegates.
 
-use tauri::{AppHandle, State, command};
+use secrecy::SecretString;
+use tauri::{AppHandle, Manager, State, command};
 use tauri_plugin_clipboard_manager::ClipboardExt;
 use voip_client::audio::Devices;
-use voip_protocol::{ChannelId, Fingerprint};
+use voip_protocol::{
+    ChannelId, Fingerprint, LoginId, Token, UserId,
+    control::{ImportReport, Login, Role, User, UserPage},
+};
 
 use crate::{
-    api::{AppError, AppErrorCode, AppState, HostRequest, HostSetup, Hotkey, LoginRequest, Settings, Visit},
+    api::{
+        AccountQuery, AccountRequest, AppError, AppErrorCode, AppState, CreatedAccount, HostRequest,
+        HostSetup, Hotkey, LoginRequest, PasswordChange, Settings, Visit,
+    },
     state::App,
 };
 
@@ -105,4 +112,65 @@ pub(crate) async fn copy(handle: AppHandle, text: String) -> Result<()> {
         .clipboard()
         .write_text(text)
         .map_err(|error| AppError::new(AppErrorCode::ClipboardFailed, error.to_string()))
+}
+
+#[command]
+pub(crate) async fn change_password(app: State<'_, App>, change: PasswordChange) -> Result<()> {
+    app.change_password(change).await
+}
+
+#[command]
+pub(crate) async fn logins(app: State<'_, App>) -> Result<Vec<Login>> {
+    app.logins().await
+}
+
+#[command]
+pub(crate) async fn revoke_login(app: State<'_, App>, login: LoginId) -> Result<()> {
+    app.revoke_login(login).await
+}
+
+#[command]
+pub(crate) async fn revoke_other_logins(app: State<'_, App>) -> Result<()> {
+    app.revoke_other_logins().await
+}
+
+#[command]
+pub(crate) async fn users(app: State<'_, App>, query: AccountQuery) -> Result<UserPage> {
+    app.users(query).await
+}
+
+#[command]
+pub(crate) async fn roles(app: State<'_, App>) -> Result<Vec<Role>> {
+    app.roles().await
+}
+
+#[command]
+pub(crate) async fn create_user(app: State<'_, App>, request: AccountRequest) -> Result<CreatedAccount> {
+    app.create_user(request).await
+}
+
+#[command]
+pub(crate) async fn set_user_active(app: State<'_, App>, user: UserId, active: bool) -> Result<User> {
+    app.set_user_active(user, active).await
+}
+
+#[command]
+pub(crate) async fn reset_password(
+    app: State<'_, App>,
+    user: UserId,
+    password: Option<SecretString>,
+) -> Result<Option<Token>> {
+    app.reset_password(user, password).await
+}
+
+#[command]
+pub(crate) async fn import_users(app: State<'_, App>, file: String, atomic: bool) -> Result<ImportReport> {
+    app.import_users(file, atomic).await
+}
+
+#[command]
+pub(crate) async fn export_users(handle: AppHandle, app: State<'_, App>) -> Result<String> {
+    let folder = handle.path().download_dir().or_else(|_| handle.path().home_dir());
+    let folder = folder.map_err(|error| AppError::new(AppErrorCode::FileNotSaved, error.to_string()))?;
+    Ok(app.export_users(&folder).await?.display().to_string())
 }

@@ -61,9 +61,10 @@ impl App {
             organization: organization.clone(),
             username: username.clone(),
         };
+        let device = Some(self.device.clone());
         let register = register.map(|account| Register { display_name: account.display_name });
         self.engine
-            .connect(Login { address, fingerprint, organization, username, password, register })
+            .connect(Login { address, fingerprint, organization, username, password, register, device })
             .await?;
         self.remember(|settings| settings.last_server = Some(last));
         Ok(())

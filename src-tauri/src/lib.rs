@@ -1,7 +1,9 @@
 //! The desktop app: wires the engine, the hosted server, the hotkey and the tray to the window.
 
+mod account;
 pub mod api;
 mod commands;
+mod device;
 pub mod host;
 pub mod hotkey;
 mod join;
@@ -80,6 +82,17 @@ pub fn run() -> ExitCode {
             commands::capture_hotkey,
             commands::cancel_capture,
             commands::copy,
+            commands::change_password,
+            commands::logins,
+            commands::revoke_login,
+            commands::revoke_other_logins,
+            commands::users,
+            commands::roles,
+            commands::create_user,
+            commands::set_user_active,
+            commands::reset_password,
+            commands::import_users,
+            commands::export_users,
         ])
         .setup(|app| set_up(app.handle()))
         .build(tauri::generate_context!());

@@ -1,5 +1,5 @@
 //! What the app holds: the engine, the hosted server, the settings, the key. One method a thing that the window may
-//! ask for; visiting and logging in are in `join.rs`.
+//! ask for; visiting and logging in are in `join.rs`, accounts in `account.rs`.
 
 use std::{
     path::Path,
@@ -8,13 +8,14 @@ use std::{
 
 use tokio::sync::broadcast::error::RecvError;
 use voip_client::{ClientError, EngineHandle, Login, audio::Devices, net::KnownServers};
-use voip_protocol::ChannelId;
+use voip_protocol::{ChannelId, control::Device};
 
 use crate::{
     api::{
         AppError, AppErrorCode, AppEvent, AppState, HostDefaults, HostRequest, HostSetup, Hosting,
         HostingStep, Hotkey, Settings,
     },
+    device::this_device,
     host::Host,
     hotkey::{Hotkeys, Listener, Source},
     reach::public_address,
@@ -29,6 +30,7 @@ pub struct App {
     pub(crate) engine: EngineHandle,
     pub(crate) host: Host,
     pub(crate) known: Mutex<Result<KnownServers, ClientError>>,
+    pub(crate) device: Device,
     hotkeys: Hotkeys,
     talk: Arc<PushToTalk>,
     settings: Mutex<Settings>,
@@ -81,6 +83,7 @@ impl App {
             engine,
             host,
             known: Mutex::new(known),
+            device: this_device(config_dir),
             hotkeys,
             talk,
             settings: Mutex::new(settings),
@@ -144,6 +147,7 @@ impl App {
             username: request.username.clone(),
             password: request.password,
             register: None,
+            device: Some(self.device.clone()),
         };
         if let Err(error) = self.engine.connect(login).await {
             self.host.stop().await;

@@ -9,9 +9,15 @@ use std::{
 };
 
 use ts_rs::{Config, TS};
-use voip_app::api::{AppEvent, AppState, HostRequest, HostSetup, LoginRequest, Visit};
+use voip_app::api::{
+    AccountQuery, AccountRequest, AppEvent, AppState, CreatedAccount, HostRequest, HostSetup, LoginRequest,
+    PasswordChange, Visit,
+};
 use voip_client::audio::Devices;
-use voip_protocol::ErrorCode;
+use voip_protocol::{
+    ErrorCode,
+    control::{ImportReport, Login, Role, UserPage},
+};
 
 #[test]
 fn checked_in_types_are_up_to_date() {
@@ -44,6 +50,14 @@ fn export(folder: &Path) {
     LoginRequest::export_all(&config).unwrap();
     Devices::export_all(&config).unwrap();
     ErrorCode::export_all(&config).unwrap();
+    PasswordChange::export_all(&config).unwrap();
+    Login::export_all(&config).unwrap();
+    AccountQuery::export_all(&config).unwrap();
+    UserPage::export_all(&config).unwrap();
+    Role::export_all(&config).unwrap();
+    AccountRequest::export_all(&config).unwrap();
+    CreatedAccount::export_all(&config).unwrap();
+    ImportReport::export_all(&config).unwrap();
 }
 
 fn files(folder: &Path) -> BTreeMap<String, String> {

@@ -3,21 +3,23 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import dgram from 'node:dgram';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 
-import { freePort, startApp, until } from './lib/app.js';
+import { startApp, until } from './lib/app.js';
+import { host } from './lib/host.js';
+import { keep } from './lib/keep.js';
 import { listen } from './lib/listener.js';
 import { HEARD, audible, likeness } from './lib/sound.js';
 import { phrases, speak } from './lib/speech.js';
+import { steps } from './lib/steps.js';
 
 const { VOIP_APP, VOIP_CLI } = process.env;
 assert.ok(VOIP_APP && VOIP_CLI, 'tests/desktop/run.sh builds the programs and tells where they are');
-const RESULTS = path.join(import.meta.dirname, 'results');
 const KEY = 'F8';
 /** What is under way when the talk ends is recorded after this, on a busy machine too. */
 const UNDER_WAY_MS = 1000;
@@ -31,19 +33,7 @@ test('host, talk by push-to-talk, mute, quit', { timeout: 180_000 }, async (t) =
     app.stop();
     rmSync(folder, { recursive: true, force: true });
   });
-  // Each step stands on the one before: the first that fails is the last.
-  const step = async (name, run) => {
-    let result, error;
-    await t.test(name, async () => {
-      try {
-        result = await run();
-      } catch (caught) {
-        throw (error = caught);
-      }
-    });
-    if (error) throw error;
-    return result;
-  };
+  const step = steps(t);
   try {
     const server = await step('a first start hosts a server, on another port where one is taken', () => host(app));
 
@@ -121,30 +111,6 @@ test('host, talk by push-to-talk, mute, quit', { timeout: 180_000 }, async (t) =
   }
 });
 
-/** Hosts a server, on a port that is taken first and on the one that the app offers then; tells invite and ports. */
-async function host(app) {
-  const taken = net.createServer().listen(0, '0.0.0.0');
-  await once(taken, 'listening');
-  try {
-    const voicePort = await freePort();
-    await app.click('start-host');
-    await app.type('host-name', 'alice');
-    await app.type('host-password', 'a long enough password');
-    await app.browser.$('summary').click();
-    await app.type('host-control-port', String(taken.address().port));
-    await app.type('host-voice-port', String(voicePort));
-    await app.click('host-submit');
-    await app.click('host-use-free-port');
-    const invite = await (await app.get('invite-link')).getValue();
-    assert.match(invite, /^voip:\/\/[^/]+:\d+\/\?fp=[0-9a-f]{64}$/);
-    const controlPort = Number(invite.match(/:(\d+)\/\?/)[1]);
-    assert.notEqual(controlPort, taken.address().port);
-    return { invite, controlPort, voicePort };
-  } finally {
-    taken.close();
-  }
-}
-
 /** Holds the push-to-talk key down, waits until the window shows `state`, and lets go after `action`. */
 async function withKeyDown(app, state, action) {
   key('keydown');
@@ -159,15 +125,4 @@ async function withKeyDown(app, state, action) {
 /** A real key, as the X server gets it from a keyboard. */
 function key(action) {
   execFileSync('xdotool', [action, KEY]);
-}
-
-/** Keeps what a failure can be understood by: the screen, what the app said, and what the listener recorded. */
-function keep(folder, log) {
-  mkdirSync(RESULTS, { recursive: true });
-  execFileSync('/usr/bin/import', ['-window', 'root', path.join(RESULTS, 'screen.png')]);
-  const recordings = readdirSync(folder).filter((name) => name.endsWith('.wav'));
-  for (const file of [log, ...recordings.map((name) => path.join(folder, name))]) {
-    if (existsSync(file)) copyFileSync(file, path.join(RESULTS, path.basename(file)));
-  }
-  console.error(`screen, log and recordings: ${RESULTS}`);
 }

@@ -6,4 +6,5 @@ cd "$(dirname "$0")/../.."
 cargo build -p voip-app -p voip-client --features voip-app/custom-protocol
 target=$(scripts/target.sh)
 export VOIP_APP=$target/debug/voip-app VOIP_CLI=$target/debug/voip-cli
-exec scripts/desktop-env.sh --private node --test --test-reporter=spec tests/desktop/*.test.js
+# One after the other: a second app would hand over to the first, and sound has deadlines.
+exec scripts/desktop-env.sh --private node --test --test-concurrency=1 --test-reporter=spec tests/desktop/*.test.js

@@ -128,5 +128,6 @@ pub fn login(address: &Address, fingerprint: Fingerprint, name: &str, register: 
         username: name.into(),
         password: password(),
         register: register.then(Register::default),
+        device: None,
     }
 }

@@ -16,19 +16,11 @@ pub fn program(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+        let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
         let status = Command::new(cargo)
-            .args([
-                "build",
-                "--quiet",
-                "--manifest-path",
-                manifest,
-                "-p",
-                "voip-server",
-                "-p",
-                "voip-client",
-                "--bins",
-            ])
+            .args(["build", "--quiet", "-p", "voip-server", "-p", "voip-client", "--bins"])
+            // Where the toolchain is named.
+            .current_dir(workspace)
             .stdin(Stdio::null())
             .status()
             .expect("cargo runs");
@@ -46,6 +38,8 @@ pub struct Server {
     folder: PathBuf,
     /// In a mount namespace of its own, where the folder is a disk of this many bytes.
     disk: Option<u64>,
+    /// Instead of one in the folder.
+    database_url: Option<String>,
     ports: (u16, u16),
     child: Option<Child>,
     /// Where it is and who it is.
@@ -56,12 +50,17 @@ pub struct Server {
 impl Server {
     /// Starts on a folder; port 0 takes a free one. Returns when it serves.
     pub fn start(folder: &Path, control_port: u16, voice_port: u16) -> Self {
-        Self::start_on(folder, None, control_port, voice_port)
+        Self::start_on(folder, None, None, control_port, voice_port)
+    }
+
+    /// Starts on a database outside its folder.
+    pub fn start_on_database(folder: &Path, url: &str) -> Self {
+        Self::start_on(folder, None, Some(url), 0, 0)
     }
 
     /// Starts on a disk of this size, which only the server sees.
     pub fn start_on_small_disk(folder: &Path, bytes: u64) -> Self {
-        Self::start_on(folder, Some(bytes), 0, 0)
+        Self::start_on(folder, Some(bytes), None, 0, 0)
     }
 
     /// The server's folder, as the server sees it.
@@ -70,10 +69,17 @@ impl Server {
         PathBuf::from(format!("/proc/{id}/root{}", self.folder.display()))
     }
 
-    fn start_on(folder: &Path, disk: Option<u64>, control_port: u16, voice_port: u16) -> Self {
+    fn start_on(
+        folder: &Path,
+        disk: Option<u64>,
+        database_url: Option<&str>,
+        control_port: u16,
+        voice_port: u16,
+    ) -> Self {
         let mut server = Self {
             folder: folder.to_owned(),
             disk,
+            database_url: database_url.map(str::to_owned),
             ports: (control_port, voice_port),
             child: None,
             invite: Invite { address: Address { host: String::new(), port: 0 }, fingerprint: None },
@@ -96,6 +102,16 @@ impl Server {
                 command
             }
         };
+        if let Some(url) = &self.database_url {
+            command.env("VOIP_DATABASE__URL", url);
+        }
+        for limit in [
+            "LOGINS_PER_MINUTE_BY_ADDRESS",
+            "LOGINS_PER_MINUTE_BY_ACCOUNT",
+            "REGISTRATIONS_PER_HOUR_BY_ADDRESS",
+        ] {
+            command.env(format!("VOIP_SECURITY__{limit}"), "0");
+        }
         let mut child = command
             .args([
                 "serve",
@@ -113,6 +129,7 @@ impl Server {
             .spawn()
             .expect("the server starts");
         let mut lines = BufReader::new(child.stdout.take().expect("its output is a pipe")).lines();
+        let mut serves = false;
         for line in lines.by_ref() {
             let line = line.expect("the server speaks UTF-8");
             if let Some(password) = line.strip_prefix("First start: log in as admin with the password ") {
@@ -127,9 +144,11 @@ impl Server {
                     .and_then(|port| port.parse().ok());
                 self.ports.1 = port.expect("the server prints its voice port");
             } else if line.starts_with("Stop with") {
+                serves = true;
                 break;
             }
         }
+        assert!(serves, "the server ended at its start: see what it says above");
         self.ports.0 = self.invite.address.port;
         self.child = Some(child);
         // It prints that before it accepts: the first connection waits in the queue of the socket.

@@ -12,13 +12,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use voip_protocol::{Address, Fingerprint, OrganizationId};
 use voip_server::{
-    Config, Identity, Listeners, ServerError, Store, setup, store::NewChannel, voice::VoiceFigures,
+    Config, Identity, Listeners, ServerError, Store, setup, store::ChannelFields, voice::VoiceFigures,
 };
+
+use crate::database::Database;
 
 /// The administrator of every test server.
 pub const ADMIN: &str = "admin";
 /// Everybody's password.
-pub const PASSWORD: &str = "correct horse";
+pub const PASSWORD: &str = "velvet-anchor-7";
+/// Signs every test server's access tokens.
+pub const JWT_SECRET: &str = "known to every test and to nobody else";
 
 /// A running server.
 pub struct TestServer {
@@ -30,6 +34,7 @@ pub struct TestServer {
     pub voice_port: u16,
     /// Its database.
     pub store: Store,
+    scheme: &'static str,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), ServerError>>,
     _folder: TempDir,
@@ -49,6 +54,11 @@ impl TestServer {
         Self::start_with(|_| {}).await
     }
 
+    /// The same, on a database of either kind.
+    pub async fn start_on(database: &Database) -> Self {
+        Self::start_with(|config| config.database.url.clone_from(&database.url)).await
+    }
+
     /// The same, with changes to its configuration.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let alone = alone().await;
@@ -58,7 +68,10 @@ impl TestServer {
         install_provider();
         let listeners = Listeners::bind(&config).unwrap();
         let store = Store::open(&config.database).await.unwrap();
-        setup::create_administrator(&store, "Test", ADMIN, password()).await.unwrap();
+        // It may be the second server on this database.
+        if !setup::administrator_exists(&store).await.unwrap() {
+            setup::create_administrator(&store, "Test", ADMIN, password()).await.unwrap();
+        }
         let organization = store.organizations().await.unwrap()[0].id();
         if store.channels().await.unwrap().len() == 1 {
             more_channels(&store, organization).await;
@@ -69,6 +82,7 @@ impl TestServer {
             fingerprint: Identity::load_or_create(&config.data_dir).unwrap().fingerprint(),
             voice_port: listeners.voice_port(),
             store: store.clone(),
+            scheme: if config.server.tls { "https" } else { "http" },
             shutdown: shutdown.clone(),
             task: tokio::spawn(voip_server::run(config, listeners, store, shutdown)),
             _folder: folder,
@@ -104,14 +118,18 @@ impl TestServer {
 
     /// Where a route is.
     pub fn url(&self, route: &str) -> String {
-        format!("https://{}{route}", self.address)
+        format!("{}://{}{route}", self.scheme, self.address)
     }
 }
 
-/// Loopback, free ports, all in one folder.
+/// Loopback, free ports, all in one folder, and no limit to how often one may try.
 pub fn config(folder: &Path) -> Config {
     let mut config = Config::embedded(folder, 0, 0);
     config.server.bind_address = [127, 0, 0, 1].into();
+    config.security.jwt_secret = Some(JWT_SECRET.to_owned().into());
+    config.security.logins_per_minute_by_address = 0;
+    config.security.logins_per_minute_by_account = 0;
+    config.security.registrations_per_hour_by_address = 0;
     config
 }
 
@@ -134,17 +152,12 @@ pub fn install_provider() {
 
 /// A place to talk besides General, and one where nobody but administrators may speak.
 async fn more_channels(store: &Store, organization: OrganizationId) {
-    let channel = |name, position| NewChannel {
-        organization,
-        parent: None,
-        name,
-        description: "",
-        max_users: None,
-        position,
-    };
-    store.create_channel(channel("Other", 1)).await.unwrap();
-    let quiet = store.create_channel(channel("Quiet", 2)).await.unwrap();
     let member = store.role_by_name(organization, "Member").await.unwrap().unwrap();
+    let channel = |name, position| ChannelFields { name, position, ..ChannelFields::default() };
+    let mut transaction = store.begin().await.unwrap();
+    transaction.create_channel(organization, channel("Other", 1)).await.unwrap();
+    let quiet = transaction.create_channel(organization, channel("Quiet", 2)).await.unwrap();
     let (none, speak) = (voip_protocol::Permissions::empty(), voip_protocol::Permissions::SPEAK);
-    store.set_acl(quiet, member.id(), none, speak).await.unwrap();
+    transaction.set_acl(quiet, member.id(), none, speak).await.unwrap();
+    transaction.commit().await.unwrap();
 }

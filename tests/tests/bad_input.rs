@@ -9,9 +9,13 @@ use voip_protocol::{Address, ErrorCode, Fingerprint};
 use voip_server::{Listeners, Store, StoreError, config::DatabaseConfig};
 use voip_tests::{
     client::{LIMIT, TestClient, login},
+    database::Database,
+    on_both,
+    postgres::Postgres,
     process::Server,
     raw::{RawClient, open},
-    server::{PASSWORD, TestServer, alone, config, http},
+    rest::{Reply, Rest},
+    server::{JWT_SECRET, PASSWORD, TestServer, alone, config, http},
     wait,
 };
 
@@ -78,6 +82,303 @@ async fn rest_requests() {
     assert_eq!(status, 200, "names do not depend on case");
     server.stop().await;
 }
+
+/// Texts that are trouble somewhere.
+fn hostile() -> Vec<String> {
+    let mut texts: Vec<String> = [
+        "",
+        " ",
+        "\0",
+        "a\0b",
+        "'; DROP TABLE users; --",
+        "' OR '1'='1",
+        "admin'--",
+        "\" OR \"\" = \"",
+        "$1",
+        "?",
+        "%",
+        "_",
+        "\\",
+        "${jndi:ldap://192.0.2.1/x}",
+        "../../etc/passwd",
+        "<script>alert(1)</script>",
+        "line\nbreak",
+        "\r\nSet-Cookie: a=b",
+        "\u{202e}evil",
+        "\u{feff}",
+        "\u{0301}",
+        "\u{fffd}",
+        "\u{10ffff}",
+        "İ",
+        "ẞ",
+        "null",
+        "-1",
+        "9223372036854775808",
+        "1e999",
+    ]
+    .map(str::to_owned)
+    .into();
+    texts.extend([33, 65, 129, 255, 60_000].map(|length| "x".repeat(length)));
+    texts.push("x".repeat(1 << 20));
+    texts.push("\u{1F98A}".repeat(40));
+    texts
+}
+
+/// How many rows there are of what a request may make.
+async fn rows(database: &Database) -> i64 {
+    let count = |table| format!("(SELECT COUNT(*) FROM {table})");
+    let tables = ["organizations", "users", "user_roles", "user_organizations", "roles", "channels"];
+    database.count(&format!("SELECT {}", tables.map(count).join(" + "))).await
+}
+
+// Each hostile text in each field of each route: taken as it is, or refused with a code, and nothing half-written.
+on_both!(every_text_field, async |database| {
+    // Wrong passwords are what this is about: nobody is to be locked out by them.
+    let server = TestServer::start_with(|config| {
+        config.database.url.clone_from(&database.url);
+        config.security.lockout_attempts = 1_000_000;
+    })
+    .await;
+    let admin = Rest::log_in(&server, "admin").await;
+    let victim = Rest::register(&server, "victim").await;
+    let user = format!("/admin/users/{}", victim.user);
+    let post = reqwest::Method::POST;
+    let fields: Vec<(reqwest::Method, String, Value, &str)> = vec![
+        (
+            post.clone(),
+            "/auth/register".into(),
+            json!({ "username": "new", "password": PASSWORD }),
+            "username",
+        ),
+        (
+            post.clone(),
+            "/auth/register".into(),
+            json!({ "username": "new1", "password": PASSWORD }),
+            "display_name",
+        ),
+        (
+            post.clone(),
+            "/auth/register".into(),
+            json!({ "username": "new2", "password": PASSWORD }),
+            "organization",
+        ),
+        (post.clone(), "/auth/register".into(), json!({ "username": "new3" }), "password"),
+        (post.clone(), "/auth/login".into(), json!({ "password": "wrong-one-7" }), "username"),
+        (post.clone(), "/auth/login".into(), json!({ "username": "victim" }), "password"),
+        (
+            post.clone(),
+            "/auth/login".into(),
+            json!({ "username": "victim", "password": PASSWORD }),
+            "organization",
+        ),
+        (post.clone(), "/auth/login".into(), json!({ "username": "victim", "password": PASSWORD }), "device"),
+        (post.clone(), "/auth/refresh".into(), json!({}), "refresh_token"),
+        (post.clone(), "/auth/password".into(), json!({ "new": "another-lantern-9" }), "current"),
+        (post.clone(), "/auth/password".into(), json!({ "current": "wrong-one-7" }), "new"),
+        (post.clone(), "/admin/users".into(), json!({}), "username"),
+        (post.clone(), "/admin/users".into(), json!({ "username": "made1" }), "display_name"),
+        (post.clone(), "/admin/users".into(), json!({ "username": "made2" }), "email"),
+        (post.clone(), "/admin/users".into(), json!({ "username": "made3" }), "password"),
+        (reqwest::Method::PATCH, user.clone(), json!({}), "display_name"),
+        (reqwest::Method::PATCH, user.clone(), json!({}), "email"),
+        (post.clone(), format!("{user}/password"), json!({}), "password"),
+    ];
+    for (method, route, rest, field) in fields {
+        let mut before = rows(&database).await;
+        for text in hostile() {
+            let shown: String = text.chars().take(30).collect();
+            let mut body = rest.clone();
+            body[field] = if field == "device" { json!({ "name": text, "id": text }) } else { json!(text) };
+            let reply = admin.send(method.clone(), &route, body.to_string()).await;
+            if reply.status < 300 {
+                assert!(!text.contains('\0') && text.len() < 1 << 20, "{route} took {field} {shown:?}");
+                before = rows(&database).await;
+                continue;
+            }
+            let (_, code) = reply.refused();
+            assert!(code != "internal", "{route} {field} {shown:?}: {reply:?}");
+            assert_eq!(rows(&database).await, before, "{route} {field} {shown:?}: half-written");
+        }
+    }
+    // In an address, too.
+    for text in hostile() {
+        let Ok(mut url) = reqwest::Url::parse(&server.url("/admin/users")) else { unreachable!("it is one") };
+        for (route, parameter) in [
+            ("/admin/users", "search"),
+            ("/admin/audit", "action"),
+            ("/admin/audit", "resource"),
+            ("/admin/audit", "since"),
+        ] {
+            url.set_path(route);
+            url.query_pairs_mut().clear().append_pair(parameter, &text);
+            let request = http().get(url.clone()).bearer_auth(admin.token.as_ref().unwrap());
+            // One that is too long for an address is refused before anybody looks at it.
+            let Ok(response) = request.send().await else { continue };
+            let status = response.status().as_u16();
+            let shown: String = text.chars().take(30).collect();
+            assert!(status == 200 || (400..500).contains(&status), "{route}?{parameter}={shown:?}: {status}");
+        }
+        url.path_segments_mut().unwrap().clear().extend(["auth", "sessions", &text]);
+        url.set_query(None);
+        let request = http().delete(url).bearer_auth(admin.token.as_ref().unwrap());
+        if let Ok(response) = request.send().await {
+            assert!((400..500).contains(&response.status().as_u16()), "{response:?}");
+        }
+    }
+    // And where a browser says what it is.
+    for agent in [&b"\xff\xfe\xc3"[..], b"tab\tand more", b"'; DROP TABLE sessions; --", &[b'x'; 8_000]] {
+        let body = json!({ "username": "admin", "password": PASSWORD }).to_string();
+        let request = http().post(server.url("/auth/login")).header("user-agent", agent).body(body);
+        assert_eq!(request.send().await.unwrap().status().as_u16(), 200, "{agent:?}");
+    }
+    let sessions = admin.get("/auth/sessions").await.ok();
+    assert_eq!(sessions["sessions"].as_array().unwrap().len(), 5);
+    server.stop().await;
+});
+
+// Bodies that are no JSON, or other JSON, on each route that takes one.
+on_both!(every_body, async |database| {
+    let server = TestServer::start_on(&database).await;
+    let admin = Rest::log_in(&server, "admin").await;
+    let deep = "[".repeat(50_000);
+    let bodies: [&[u8]; 14] = [
+        b"",
+        b"nonsense",
+        b"{",
+        b"null",
+        b"[]",
+        b"7",
+        b"\"text\"",
+        b"{\"username\": 7, \"password\": []}",
+        b"{\"username\": \"\xff\xfe\", \"password\": \"velvet-anchor-7\"}",
+        b"{\"username\": \"\\ud800\", \"password\": \"velvet-anchor-7\"}",
+        b"{\"username\": \"a\", \"username\": \"b\", \"password\": \"velvet-anchor-7\"}",
+        b"{\"unknown\": 1}",
+        b"\0\0\0\0",
+        deep.as_bytes(),
+    ];
+    let before = rows(&database).await;
+    for route in [
+        "/auth/register",
+        "/auth/login",
+        "/auth/refresh",
+        "/auth/password",
+        "/admin/users",
+        "/admin/users/1/password",
+    ] {
+        for body in bodies {
+            let reply = admin.send(reqwest::Method::POST, route, body.to_vec()).await;
+            assert_eq!(reply.refused().0, 400, "{route}: {reply:?}");
+        }
+        let reply = admin.send(reqwest::Method::POST, route, vec![b'x'; 10 << 20]).await;
+        assert_eq!(reply.refused(), (413, "message_too_large"), "{route}");
+        for method in [reqwest::Method::PUT, reqwest::Method::OPTIONS, reqwest::Method::TRACE] {
+            assert_eq!(admin.send(method, route, "").await.refused(), (405, "method_not_allowed"), "{route}");
+        }
+    }
+    assert_eq!(rows(&database).await, before);
+    server.stop().await;
+});
+
+// Tokens that are not this server's, or not any more.
+on_both!(every_token, async |database| {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    use voip_server::auth::{Claims, Tokens};
+
+    let server = TestServer::start_on(&database).await;
+    let alice = Rest::register(&server, "alice").await;
+    let good = alice.token.clone().unwrap();
+    let parts: Vec<&str> = good.split('.').collect();
+    let payload = URL_SAFE_NO_PAD.decode(parts[1]).unwrap();
+    let claims: Claims = serde_json::from_slice(&payload).unwrap();
+    let own = Tokens::new(&JWT_SECRET.to_owned().into(), 60);
+    let sign = |tokens: &Tokens, claims: &Claims| {
+        serde_json::to_value(tokens.sign(claims).unwrap()).unwrap().as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        alice.with_token(Some(&sign(&own, &claims))).get("/auth/me").await.status,
+        200,
+        "the key is known"
+    );
+    let other = Tokens::new(&"of another server, and as long as it has to be".to_owned().into(), 60);
+    let header = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let expired = Claims { exp: claims.iat - 1, ..claims.clone() };
+    let admin_id = database.count("SELECT id FROM users WHERE username_key = 'admin'").await;
+    let mut somebody: Value = serde_json::from_slice(&payload).unwrap();
+    somebody["sub"] = json!(admin_id.to_string());
+    let somebody = URL_SAFE_NO_PAD.encode(somebody.to_string());
+    let none = header(r#"{"typ":"JWT","alg":"none"}"#);
+    for (what, token, code) in [
+        ("expired", sign(&own, &expired), "token_expired"),
+        ("of another key", sign(&other, &claims), "unauthorized"),
+        ("never given", sign(&own, &Claims { jti: uuid::Uuid::new_v4(), ..claims.clone() }), "token_expired"),
+        ("alg none", format!("{none}.{}.", parts[1]), "unauthorized"),
+        ("alg none, signed", format!("{none}.{}.{}", parts[1], parts[2]), "unauthorized"),
+        ("alg None", format!("{}.{}.", header(r#"{"alg":"None"}"#), parts[1]), "unauthorized"),
+        ("no alg", format!("{}.{}.{}", header("{}"), parts[1], parts[2]), "unauthorized"),
+        ("HS512", format!("{}.{}.{}", header(r#"{"alg":"HS512"}"#), parts[1], parts[2]), "unauthorized"),
+        ("RS256", format!("{}.{}.{}", header(r#"{"alg":"RS256"}"#), parts[1], parts[2]), "unauthorized"),
+        ("forged subject", format!("{}.{somebody}.{}", parts[0], parts[2]), "unauthorized"),
+        ("no signature", format!("{}.{}.", parts[0], parts[1]), "unauthorized"),
+        ("two parts", format!("{}.{}", parts[0], parts[1]), "unauthorized"),
+        ("four parts", format!("{good}.x"), "unauthorized"),
+        ("a refresh token", alice.refresh_token.clone(), "unauthorized"),
+        ("nonsense", "nonsense".into(), "unauthorized"),
+        ("dots", "..".into(), "unauthorized"),
+        ("long", "x".repeat(8_000), "unauthorized"),
+    ] {
+        let reply = alice.with_token(Some(&token)).get("/auth/me").await;
+        assert_eq!(reply.refused(), (401, code), "{what}");
+        assert!(open(&server, &token).await.is_err(), "{what}");
+    }
+    for scheme in ["Basic YTpi", "Bearer", "Bearer ", "bearer", ""] {
+        let request = http().get(server.url("/auth/me")).header("authorization", scheme);
+        assert_eq!(request.send().await.unwrap().status().as_u16(), 401, "{scheme:?}");
+    }
+    // A token that says more than it may is not asked: the database is.
+    let roles =
+        Claims { roles: vec![voip_protocol::RoleId(1)], org: voip_protocol::OrganizationId(1), ..claims };
+    let reply = alice.with_token(Some(&sign(&own, &roles))).get("/admin/users").await;
+    assert_eq!(reply.refused(), (403, "permission_denied"));
+    server.stop().await;
+});
+
+// Ids and routes that nobody has.
+on_both!(every_id, async |database| {
+    let server = TestServer::start_on(&database).await;
+    let admin = Rest::log_in(&server, "admin").await;
+    let ask = async |method: &reqwest::Method, route: &str| -> Reply {
+        admin.send(method.clone(), route, "{}").await
+    };
+    let (patch, post, delete) = (reqwest::Method::PATCH, reqwest::Method::POST, reqwest::Method::DELETE);
+    for id in ["0", "-1", "-9223372036854775808", "9223372036854775807", "00000"] {
+        for (method, route) in
+            [(&patch, format!("/admin/users/{id}")), (&post, format!("/admin/users/{id}/password"))]
+        {
+            assert_eq!(ask(method, &route).await.refused(), (404, "unknown_user"), "{route}");
+        }
+    }
+    for id in ["9223372036854775808", "1e3", "x", "1.0", "%00", "1%20", "0x1", "١"] {
+        for (method, route) in
+            [(&patch, format!("/admin/users/{id}")), (&post, format!("/admin/users/{id}/password"))]
+        {
+            assert_eq!(ask(method, &route).await.refused(), (400, "invalid_field"), "{route}");
+        }
+    }
+    let nobody = "/auth/sessions/00000000-0000-0000-0000-000000000000";
+    assert_eq!(ask(&delete, nobody).await.refused(), (404, "unknown_login"));
+    for id in ["1", "x", "00000000-0000-0000-0000-00000000000", "%00"] {
+        assert_eq!(
+            ask(&delete, &format!("/auth/sessions/{id}")).await.refused(),
+            (400, "invalid_field"),
+            "{id}"
+        );
+    }
+    for route in ["/auth", "/admin", "/auth/login/", "/AUTH/LOGIN", "/auth//login"] {
+        assert_eq!(ask(&post, route).await.refused().0, 404, "{route}");
+    }
+    server.stop().await;
+});
 
 #[tokio::test(flavor = "multi_thread")]
 async fn control_messages() {
@@ -175,31 +476,6 @@ async fn a_database_file_that_is_none() {
 }
 
 #[tokio::test]
-async fn migrations_go_down_and_up_again_and_a_newer_database_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = config(folder.path()).database;
-    let store = Store::open(&database).await.unwrap();
-    let applied =
-        |states: Vec<voip_server::store::MigrationState>| states.iter().filter(|state| state.applied).count();
-    let all = store.migrations().await.unwrap().len();
-    assert_eq!(applied(store.migrations().await.unwrap()), all);
-    store.migrate_down(2).await.unwrap();
-    assert_eq!(applied(store.migrations().await.unwrap()), 2);
-    store.migrate_down(0).await.unwrap();
-    assert_eq!(applied(store.migrations().await.unwrap()), 0);
-    store.migrate_up(None).await.unwrap();
-    store.migrate_up(None).await.unwrap();
-    assert_eq!(applied(store.migrations().await.unwrap()), all);
-    store.close().await;
-    let mark = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-                VALUES (9999, 'from the future', TRUE, x'00', 0)";
-    let raw = sqlx::SqlitePool::connect(&database.url).await.unwrap();
-    sqlx::query(mark).execute(&raw).await.unwrap();
-    raw.close().await;
-    assert!(matches!(Store::open(&database).await.err().unwrap(), StoreError::Newer(9999)));
-}
-
-#[tokio::test]
 async fn a_port_in_use() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path());
@@ -210,9 +486,22 @@ async fn a_port_in_use() {
 }
 
 /// The program at a shell: exit code 2, one line that names what is wrong, no panic.
-#[test]
-fn starts_that_cannot_work() {
+#[tokio::test(flavor = "multi_thread")]
+async fn starts_that_cannot_work() {
     let folder = tempfile::tempdir().unwrap();
+    let postgres = tokio::task::block_in_place(Postgres::shared);
+    let exists = postgres.empty_database().await;
+    postgres
+        .administer(
+            "DO $$ BEGIN CREATE ROLE locked LOGIN PASSWORD 'right'; \
+        EXCEPTION WHEN duplicate_object THEN END $$",
+        )
+        .await;
+    let wrong_password = exists.replace("voip@", "locked:hidden@");
+    let read_only = folder.path().join("read-only.db");
+    let database =
+        DatabaseConfig { url: format!("sqlite:{}", read_only.display()), ..DatabaseConfig::default() };
+    Store::open(&database).await.unwrap().close().await;
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -235,6 +524,34 @@ fn starts_that_cannot_work() {
             "not an SQLite database",
         ),
         (file("url.yaml", &format!("{good}database: {{url: 'mysql://u:hidden@host/db'}}\n")), "database.url"),
+        (
+            file("nowhere.yaml", &format!("{good}database: {{url: 'postgres://u:hidden@127.0.0.1:1/db'}}\n")),
+            "database",
+        ),
+        (
+            file("none.yaml", &format!("{good}database: {{url: '{}'}}\n", postgres.url("voip", "nothing"))),
+            "nothing",
+        ),
+        (
+            file(
+                "nobody.yaml",
+                &format!("{good}database: {{url: '{}'}}\n", postgres.url("nobody", "postgres")),
+            ),
+            "nobody",
+        ),
+        (file("password.yaml", &format!("{good}database: {{url: '{wrong_password}'}}\n")), "password"),
+        (
+            file("port-of-url.yaml", &format!("{good}database: {{url: 'postgres://h:port/db'}}\n")),
+            "database.url",
+        ),
+        (
+            file("folder.yaml", &format!("{good}database: {{url: 'sqlite:{}'}}\n", folder.path().display())),
+            "database",
+        ),
+        (
+            file("read-only.yaml", &format!("{good}database: {{url: '{}?mode=ro'}}\n", database.url)),
+            "written",
+        ),
         (file("port.yaml", &good.replace("control_port: 0", &format!("control_port: {port}"))), "in use"),
     ];
     for (config, expected) in cases {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use voip_protocol::ChannelId;
 
-use super::{Command, Login, Reply};
+use super::{Command, Reply, not_connected};
 use crate::{
-    ClientError, ClientErrorCode, EngineState, Event, VoiceSettings,
+    Account, ClientError, ClientErrorCode, EngineState, Event, Login, VoiceSettings,
     audio::{Backend, Devices},
     voice::CaptureControls,
 };
@@ -77,6 +77,13 @@ impl EngineHandle {
         let devices =
             tokio::task::spawn_blocking(move || backend.devices()).await.map_err(|_| shut_down())?;
         devices.map_err(ClientError::from)
+    }
+
+    /// The account that is logged in, for all that is asked besides voice.
+    pub async fn account(&self) -> Result<Arc<Account>, ClientError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Account(reply)).await.map_err(|_| shut_down())?;
+        answer.await.map_err(|_| shut_down())?.ok_or_else(not_connected)
     }
 
     /// Everything, now.

@@ -1,20 +1,22 @@
 //! The link to the server: where it stands, and what happens to it next.
 
-use secrecy::SecretString;
+use std::sync::Arc;
+
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
     time::{Instant, timeout},
 };
 use voip_protocol::{
-    Address,
+    Address, Token,
     control::{Request, ServerEvent, ServerMessage, Snapshot},
 };
 
-use super::{Login, Reply};
+use super::Reply;
 use crate::{
-    ClientError, ClientErrorCode,
-    net::{ControlSocket, connect_control, log_in, register},
+    Account, ClientError, ClientErrorCode,
+    account::is_stale,
+    net::{ControlSocket, connect_control},
 };
 
 /// How long the snapshot may take.
@@ -30,8 +32,6 @@ pub(super) enum Link {
         attempt: Attempt,
         /// Whoever waits for the first one.
         reply: Option<Reply>,
-        /// What it comes with, for the next one.
-        token: Option<SecretString>,
     },
     /// Connected.
     Online {
@@ -39,15 +39,11 @@ pub(super) enum Link {
         requests: mpsc::Sender<Request>,
         /// What the server says.
         messages: mpsc::Receiver<Result<ServerMessage, ClientError>>,
-        /// To come back with.
-        token: SecretString,
     },
     /// Between two attempts.
     Waiting {
         /// The next one.
         until: Instant,
-        /// To come back with.
-        token: Option<SecretString>,
     },
 }
 
@@ -64,7 +60,6 @@ impl Drop for Attempt {
 pub(super) struct Opened {
     pub(super) socket: ControlSocket,
     pub(super) snapshot: Snapshot,
-    pub(super) token: SecretString,
 }
 
 /// What happened to the link.
@@ -82,19 +77,19 @@ pub(super) enum Step {
 }
 
 impl Link {
-    pub(super) fn trying(login: Login, token: Option<SecretString>, reply: Option<Reply>) -> Self {
-        Self::Trying { attempt: Attempt(tokio::spawn(open(login, token.clone()))), reply, token }
+    pub(super) fn trying(account: &Arc<Account>, reply: Option<Reply>) -> Self {
+        Self::Trying { attempt: Attempt(tokio::spawn(open(Arc::clone(account)))), reply }
     }
 
-    pub(super) fn online(socket: ControlSocket, token: SecretString) -> Self {
-        Self::Online { requests: socket.requests, messages: socket.messages, token }
+    pub(super) fn online(socket: ControlSocket) -> Self {
+        Self::Online { requests: socket.requests, messages: socket.messages }
     }
 
     /// Waits for the next step. Cancelling loses nothing.
     pub(super) async fn next(&mut self) -> Step {
         match self {
             Self::Offline => std::future::pending().await,
-            Self::Trying { attempt, reply, .. } => {
+            Self::Trying { attempt, reply } => {
                 let result = (&mut attempt.0).await;
                 let reply = reply.take();
                 match result {
@@ -114,50 +109,27 @@ impl Link {
                     "the connection to the server was lost: it comes back by itself",
                 )),
             },
-            Self::Waiting { until, .. } => {
+            Self::Waiting { until } => {
                 tokio::time::sleep_until(*until).await;
                 Step::Retry
             }
         }
     }
+}
 
-    /// The token of the connection that was, to come back with.
-    pub(super) fn take_token(&mut self) -> Option<SecretString> {
-        match std::mem::replace(self, Self::Offline) {
-            Self::Online { token, .. } => Some(token),
-            Self::Waiting { token, .. } | Self::Trying { token, .. } => token,
-            Self::Offline => None,
-        }
+async fn open(account: Arc<Account>) -> Result<Opened, ClientError> {
+    let token = account.token(None).await?;
+    match connect(&account, &token).await {
+        Err(error) if is_stale(&error) => connect(&account, &account.token(Some(token)).await?).await,
+        result => result,
     }
 }
 
-async fn open(login: Login, token: Option<SecretString>) -> Result<Opened, ClientError> {
-    use secrecy::ExposeSecret;
-    let address = &login.address;
-    let organization = login.organization.as_deref();
-    let token = match (token, login.register) {
-        (Some(token), _) => token,
-        (None, Some(account)) => {
-            let display_name = account.display_name.as_deref();
-            let reply = register(
-                address,
-                login.fingerprint,
-                organization,
-                &login.username,
-                &login.password,
-                display_name,
-            );
-            reply.await?.access_token.into()
-        }
-        (None, None) => {
-            let reply =
-                log_in(address, login.fingerprint, organization, &login.username, &login.password).await?;
-            reply.access_token.into()
-        }
-    };
-    let mut socket = connect_control(address, login.fingerprint, token.expose_secret()).await?;
+async fn connect(account: &Account, token: &Token) -> Result<Opened, ClientError> {
+    let address = account.address();
+    let mut socket = connect_control(address, account.fingerprint(), token.expose()).await?;
     let snapshot = snapshot(&mut socket, address).await?;
-    Ok(Opened { socket, snapshot, token })
+    Ok(Opened { socket, snapshot })
 }
 
 async fn snapshot(socket: &mut ControlSocket, address: &Address) -> Result<Snapshot, ClientError> {

@@ -7,5 +7,5 @@ mod tls;
 
 pub use control::{ControlSocket, connect_control};
 pub use known_servers::{KnownServers, Trust};
-pub use rest::{log_in, register};
+pub(crate) use rest::{Ask, Body, Rest};
 pub use tls::{pinned, probe};

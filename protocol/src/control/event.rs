@@ -117,6 +117,7 @@ pub struct VoiceSession {
 
 /// An organization as its members see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Organization {
     /// Row id.
     pub id: OrganizationId,

@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
-use voip_protocol::{ErrorBody, ErrorCode, OrganizationId, UserId, control::Account};
+use voip_protocol::{ErrorBody, ErrorCode, LoginId, OrganizationId, RoleId, Token, UserId, control::Account};
 
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +15,11 @@ pub struct Claims {
     pub sub: UserId,
     /// Home organization.
     pub org: OrganizationId,
-    /// Session.
-    pub sid: Uuid,
+    /// Its roles when the token was made, for those who read it; the server asks its database.
+    #[serde(default)]
+    pub roles: Vec<RoleId>,
+    /// Login.
+    pub sid: LoginId,
     /// The token itself.
     pub jti: Uuid,
     /// Made at, in Unix seconds.
@@ -54,22 +57,31 @@ impl Tokens {
         self.lifetime_seconds
     }
 
-    /// The claims of a new session.
-    pub fn claims(&self, account: &Account, now: OffsetDateTime) -> Claims {
+    /// The claims of a new token of a login.
+    pub fn claims(
+        &self,
+        account: &Account,
+        roles: Vec<RoleId>,
+        login: LoginId,
+        jti: Uuid,
+        now: OffsetDateTime,
+    ) -> Claims {
         let iat = now.unix_timestamp();
         Claims {
             sub: account.id,
             org: account.organization_id,
-            sid: Uuid::new_v4(),
-            jti: Uuid::new_v4(),
+            roles,
+            sid: login,
+            jti,
             iat,
             exp: iat + self.lifetime_seconds as i64,
         }
     }
 
     /// The token of some claims.
-    pub fn sign(&self, claims: &Claims) -> Result<String, ErrorBody> {
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.encoding).map_err(|error| {
+    pub fn sign(&self, claims: &Claims) -> Result<Token, ErrorBody> {
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.encoding);
+        token.map(Token::new).map_err(|error| {
             tracing::error!(%error, "signing a token");
             ErrorBody::new(ErrorCode::Internal, "the token cannot be made: tell the server's administrator")
         })
@@ -123,8 +135,9 @@ mod tests {
             username: "alice".into(),
             display_name: "Alice".into(),
         };
-        let claims = tokens.claims(&account, now);
-        let token = tokens.sign(&claims).unwrap();
+        let claims =
+            tokens.claims(&account, vec![RoleId(3)], LoginId(Uuid::from_u128(1)), Uuid::from_u128(2), now);
+        let token = tokens.sign(&claims).unwrap().expose().to_owned();
         (claims, token)
     }
 

@@ -1,5 +1,9 @@
 //! The control plane: HTTP routes and WebSocket sessions on one port.
 
+mod admin_routes;
+mod auth_routes;
+mod caller;
+mod openapi;
 mod reply;
 mod routes;
 mod socket;

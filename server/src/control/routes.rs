@@ -1,147 +1,187 @@
-//! The routes.
+//! The routes, and those about the server itself.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{ConnectInfo, FromRequestParts, State, WebSocketUpgrade},
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    extract::{ConnectInfo, Request, State, WebSocketUpgrade},
+    http::{StatusCode, header},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{any, get, post},
+    routing::{any, delete, get, patch, post},
 };
-use serde_json::json;
+use serde::Serialize;
 use time::OffsetDateTime;
-use voip_protocol::{
-    ErrorCode,
-    control::{Account, Credentials, LoginReply, MeReply, Registration},
-    limits::MAX_CONTROL_MESSAGE,
-};
+use tokio_util::task::TaskTracker;
+use utoipa::{OpenApi, ToSchema};
+use voip_protocol::{ErrorCode, control::ErrorReply, limits::MAX_CONTROL_MESSAGE};
 
-use super::{
-    reply::{Body, Failure},
-    socket,
-};
+use super::{admin_routes, auth_routes, caller::Caller, openapi::Description, reply::Failure, socket};
 use crate::{
-    auth::{Accounts, Origin},
-    hub::HubHandle,
-    store::Store,
-    voice::VoicePlane,
+    auth::{Accounts, Limits},
+    hub::{HubHandle, Visitor},
+    metrics::{CONTENT_TYPE, Metrics, Scrape},
+    store::{DatabaseKind, PoolFigures},
+    voice::{VoiceFigures, VoicePlane},
 };
 
 /// What the routes work with.
 #[derive(Clone)]
 pub struct Control {
-    /// Accounts.
+    /// Accounts, and the store beneath.
     pub accounts: Accounts,
-    /// Database, for its health.
-    pub store: Store,
+    /// How often somebody may try.
+    pub limits: Arc<Limits>,
     /// Live state.
     pub hub: HubHandle,
+    /// The sockets of `/control`, which the HTTP server knows nothing of once they are ones.
+    pub sockets: TaskTracker,
     /// Voice plane, for its counters.
     pub voice: VoicePlane,
+    /// Figures for Prometheus.
+    pub metrics: Arc<Metrics>,
+    /// Whether others than this machine may read them.
+    pub metrics_public: bool,
 }
+
+/// No request takes longer but an import.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// A database that takes longer to say that it is there, is not.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// All routes.
 pub fn router(control: Control) -> Router {
     Router::new()
-        .route("/auth/register", post(register))
-        .route("/auth/login", post(login))
-        .route("/auth/me", get(me))
+        .route("/auth/register", post(auth_routes::register))
+        .route("/auth/login", post(auth_routes::login))
+        .route("/auth/refresh", post(auth_routes::refresh))
+        .route("/auth/logout", post(auth_routes::logout))
+        .route("/auth/password", post(auth_routes::password))
+        .route("/auth/me", get(auth_routes::me))
+        .route("/auth/sessions", get(auth_routes::sessions))
+        .route("/auth/sessions/{id}", delete(auth_routes::revoke))
+        .route("/admin/users", get(admin_routes::users).post(admin_routes::create_user))
+        .route("/admin/users/export", get(admin_routes::export_users))
+        .route("/admin/users/{id}", patch(admin_routes::change_user))
+        .route("/admin/users/{id}/password", post(admin_routes::reset_password))
+        .route("/admin/roles", get(admin_routes::roles))
+        .route("/admin/audit", get(admin_routes::audit))
         .route("/healthz", get(health))
+        .route("/metrics", get(metrics))
+        .route("/openapi.json", get(async || Json(Description::openapi())))
+        .layer(middleware::from_fn(in_time))
+        // These two take as long as they take.
+        .route("/admin/users/import", post(admin_routes::import_users))
         .route("/control", any(connect))
-        .fallback(|| async { Failure::new(ErrorCode::NotFound, "there is no such route on this server") })
-        .method_not_allowed_fallback(|| async {
+        .fallback(async || Failure::new(ErrorCode::NotFound, "there is no such route on this server"))
+        .method_not_allowed_fallback(async || {
             Failure::new(ErrorCode::MethodNotAllowed, "the route does not take this method")
         })
         .with_state(control)
 }
 
-async fn register(
+/// Ends what takes too long: a client that sends its body by the byte, a database that does not answer.
+async fn in_time(request: Request, next: Next) -> Response {
+    tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| {
+        let message =
+            "the request took too long, or the server's database does not answer: try again in a moment";
+        Failure::new(ErrorCode::DatabaseUnavailable, message).into_response()
+    })
+}
+
+/// Answer to `GET /healthz`.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Health {
+    /// `ok` or `database_unavailable`.
+    status: &'static str,
+    /// Of the server.
+    version: &'static str,
+    /// Database.
+    database: DatabaseHealth,
+    /// Connections to `/control`.
+    connected: usize,
+    /// What the voice plane has seen.
+    voice: VoiceFigures,
+}
+
+/// The database in [`Health`].
+#[derive(Serialize, ToSchema)]
+pub(super) struct DatabaseHealth {
+    kind: DatabaseKind,
+    reachable: bool,
+    pool: PoolFigures,
+}
+
+/// Whether the server is well. Asked often, so it asks little.
+#[utoipa::path(get, path = "/healthz", tag = "server", security(()), responses(
+    (status = 200, description = "It is", body = Health),
+    (status = 503, description = "The database does not answer", body = Health),
+))]
+pub(super) async fn health(State(control): State<Control>) -> Response {
+    let store = control.accounts.store();
+    let answer = tokio::time::timeout(HEALTH_TIMEOUT, store.ping()).await;
+    let reachable = matches!(answer, Ok(Ok(())));
+    let (code, status) = if reachable {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable")
+    };
+    let health = Health {
+        status,
+        version: env!("CARGO_PKG_VERSION"),
+        database: DatabaseHealth { kind: store.kind(), reachable, pool: store.pool_figures() },
+        connected: control.hub.figures().await.connected,
+        voice: control.voice.counters.figures(),
+    };
+    (code, Json(health)).into_response()
+}
+
+/// Figures for Prometheus; for this machine alone unless `metrics.public` is set.
+#[utoipa::path(get, path = "/metrics", tag = "server", security(()), responses(
+    (status = 200, description = "OpenMetrics", body = String, content_type = CONTENT_TYPE),
+    (status = "default", description = "An error", body = ErrorReply),
+))]
+pub(super) async fn metrics(
     State(control): State<Control>,
-    From(origin): From,
-    Body(registration): Body<Registration>,
-) -> Result<(StatusCode, Json<LoginReply>), Failure> {
-    let reply = control.accounts.register(registration, &origin, OffsetDateTime::now_utc()).await?;
-    Ok((StatusCode::CREATED, Json(reply)))
-}
-
-async fn login(
-    State(control): State<Control>,
-    From(origin): From,
-    Body(credentials): Body<Credentials>,
-) -> Result<Json<LoginReply>, Failure> {
-    Ok(Json(control.accounts.login(credentials, &origin, OffsetDateTime::now_utc()).await?))
-}
-
-async fn me(State(control): State<Control>, Caller(account): Caller) -> Result<Json<MeReply>, Failure> {
-    Ok(Json(control.accounts.me(account).await?))
-}
-
-async fn health(State(control): State<Control>) -> Response {
-    let reachable = control.store.ping().await.is_ok();
-    let status = if reachable { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({
-        "status": if reachable { "ok" } else { "database_unavailable" },
-        "version": env!("CARGO_PKG_VERSION"),
-        "database": {
-            "kind": control.store.kind(),
-            "reachable": reachable,
-            "pool": control.store.pool_figures(),
-        },
-        "connected": control.hub.connected().await,
-        "voice": control.voice.counters.figures(),
-    });
-    (status, Json(body)).into_response()
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+) -> Result<Response, Failure> {
+    if !control.metrics_public && !address.ip().to_canonical().is_loopback() {
+        let message =
+            "the figures are for the server's own machine: set metrics.public to show them to others";
+        return Err(Failure::new(ErrorCode::PermissionDenied, message));
+    }
+    let store = control.accounts.store();
+    let hub = control.hub.figures().await;
+    let logins = tokio::time::timeout(HEALTH_TIMEOUT, store.count_logins(OffsetDateTime::now_utc())).await;
+    let scrape = Scrape {
+        pool: store.pool_figures(),
+        active_sessions: logins.ok().and_then(Result::ok),
+        connected: hub.connected as u64,
+        channels: hub.channels as u64,
+        audit_writes: store.audit_writes(),
+        voice: control.voice.counters.figures(),
+        forwarding: control.voice.latency.figures(),
+    };
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], control.metrics.encode(&scrape)).into_response())
 }
 
 async fn connect(
     State(control): State<Control>,
-    Caller(account): Caller,
+    Caller(caller): Caller,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Failure> {
     let upgrade = upgrade.map_err(|_| {
         Failure::new(ErrorCode::MalformedMessage, "/control is a WebSocket: connect to it as one")
     })?;
-    let me = control.accounts.me(account).await?;
+    // Somebody may talk while the disk is full.
+    if let Err(error) = control.accounts.touch(caller.login, OffsetDateTime::now_utc()).await {
+        tracing::debug!(%error, "the last activity of a login is not noted");
+    }
+    let visitor = Visitor { login: caller.login, roles: caller.role_ids(), account: caller.account };
     let upgrade = upgrade.max_message_size(MAX_CONTROL_MESSAGE).max_frame_size(MAX_CONTROL_MESSAGE);
-    Ok(upgrade.on_upgrade(move |socket| socket::serve(socket, control.hub, me)))
-}
-
-/// Where a request comes from.
-struct From(Origin);
-
-impl<S: Send + Sync> FromRequestParts<S> for From {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let address = parts
-            .extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map(|ConnectInfo(address)| address.ip().to_string());
-        let user_agent = parts
-            .headers
-            .get(header::USER_AGENT)
-            .map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned());
-        Ok(Self(Origin { address, user_agent }))
-    }
-}
-
-/// Whose token the request carries.
-struct Caller(Account);
-
-impl FromRequestParts<Control> for Caller {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, control: &Control) -> Result<Self, Failure> {
-        let token = bearer(&parts.headers).ok_or_else(|| {
-            Failure::new(ErrorCode::Unauthorized, "log in first: the request has no bearer token")
-        })?;
-        let (account, _) = control.accounts.authenticate(token, OffsetDateTime::now_utc()).await?;
-        Ok(Self(account))
-    }
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    let Control { hub, sockets, .. } = control;
+    Ok(upgrade.on_upgrade(move |socket| {
+        let serving = socket::serve(socket, hub, visitor);
+        sockets.track_future(serving)
+    }))
 }

@@ -6,7 +6,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use voip_protocol::{
     ErrorBody, ErrorCode,
-    control::{MeReply, ServerMessage, parse_request},
+    control::{ServerMessage, parse_request},
     limits::MAX_CONTROL_MESSAGE,
 };
 
@@ -23,11 +23,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, me: MeReply) {
-    let visitor = Visitor { account: me.account, roles: me.roles.into_iter().map(|role| role.id).collect() };
+pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visitor) {
     let mut connected = match hub.connect(visitor).await {
         Ok(connected) => connected,
-        Err(error) => return refuse(&mut socket, None, error).await,
+        Err(error) => return refuse(&mut socket, error).await,
     };
     let session = connected.session;
     tracing::info!(%session, "connected");
@@ -44,9 +43,13 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, me: MeReply) {
                     close(&mut socket, close_code::AWAY, error.code).await;
                     break;
                 }
+                Some(Outgoing::Refuse(error)) => {
+                    refuse(&mut socket, error).await;
+                    break;
+                }
                 None => {
                     let message = "you did not take your events in time: connect again";
-                    refuse(&mut socket, None, ErrorBody::new(ErrorCode::TooSlow, message)).await;
+                    refuse(&mut socket, ErrorBody::new(ErrorCode::TooSlow, message)).await;
                     break;
                 }
             },
@@ -69,7 +72,7 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, me: MeReply) {
                     Some(Err(error)) => {
                         if is_too_large(&error) {
                             let message = format!("a message may have {MAX_CONTROL_MESSAGE} bytes at most; the connection ends");
-                            refuse(&mut socket, None, ErrorBody::new(ErrorCode::MessageTooLarge, message)).await;
+                            refuse(&mut socket, ErrorBody::new(ErrorCode::MessageTooLarge, message)).await;
                         }
                         break;
                     }
@@ -88,9 +91,9 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, me: MeReply) {
 }
 
 /// Says what was wrong, then closes.
-async fn refuse(socket: &mut WebSocket, id: Option<u64>, error: ErrorBody) {
+async fn refuse(socket: &mut WebSocket, error: ErrorBody) {
     let code = error.code;
-    if write(socket, text(&ServerMessage::Failure { id, error })).await {
+    if write(socket, text(&ServerMessage::Failure { id: None, error })).await {
         close(socket, close_code::POLICY, code).await;
         // What the client still sends makes the system reset the connection when it is dropped, and a reset
         // would overtake the reason.

@@ -1,19 +1,20 @@
 //! The state machine: who is connected, who is where, who may hear whom. Input and time in, outputs out.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
 use serde_json::json;
 use voip_protocol::{
-    ChannelId, ContextId, Epoch, ErrorBody, ErrorCode, OrganizationId, Permissions, RoleId, SessionId,
+    ChannelId, ContextId, Epoch, ErrorBody, ErrorCode, LoginId, OrganizationId, Permissions, RoleId,
+    SessionId,
     control::{
         Account, Call, ChannelKey, Member, Request, RoomChange, ServerEvent, ServerMessage, Snapshot,
         VoiceSession,
     },
-    limits::{EPOCH_SWITCH_MS, REKEY_COALESCE_MS},
+    limits::{EPOCH_SWITCH_MS, MAX_CONNECTIONS_BY_LOGIN, REKEY_COALESCE_MS},
     secret::{ContextSecret, Secret, TagSecret},
 };
 
@@ -37,6 +38,8 @@ type Entropy = Box<dyn FnMut(&mut [u8]) + Send>;
 
 /// Somebody who connects, already authenticated.
 pub struct Visitor {
+    /// By which login.
+    pub login: LoginId,
     /// The account.
     pub account: Account,
     /// Its roles.
@@ -53,6 +56,7 @@ pub enum Output {
 }
 
 struct Session {
+    login: LoginId,
     member: Member,
     organization: OrganizationId,
     permissions: Permissions,
@@ -92,6 +96,12 @@ impl Hub {
         let tenant = self.tenants.get(&organization).ok_or_else(|| {
             ErrorBody::new(ErrorCode::UnknownOrganization, "the organization is not on this server any more")
         })?;
+        if self.sessions.values().filter(|other| other.login == visitor.login).count()
+            >= MAX_CONNECTIONS_BY_LOGIN
+        {
+            let message = "this login is connected too often: close some of its connections, then try again";
+            return Err(ErrorBody::new(ErrorCode::TooManyRequests, message));
+        }
         let held = tenant.held(&visitor.roles);
         let in_channels = tenant.permissions(&held);
         let id = self.free_session_id();
@@ -107,6 +117,7 @@ impl Hub {
             talking: false,
         };
         let session = Session {
+            login: visitor.login,
             member: member.clone(),
             organization,
             permissions: organization_wide(&held),
@@ -178,6 +189,21 @@ impl Hub {
     /// The new routing, if it has changed since the last call.
     pub fn take_routing(&mut self) -> Option<Routing> {
         std::mem::take(&mut self.routing_is_stale).then(|| self.routing())
+    }
+
+    /// The connections that came by one of these logins.
+    pub fn sessions_by(&self, logins: &HashSet<LoginId>) -> Vec<SessionId> {
+        self.sessions_where(|session| logins.contains(&session.login))
+    }
+
+    /// The logins by which somebody is connected.
+    pub fn logins(&self) -> HashSet<LoginId> {
+        self.sessions.values().map(|session| session.login).collect()
+    }
+
+    /// How many channels there are, of all organizations.
+    pub fn channels(&self) -> usize {
+        self.tenants.values().map(Tenant::channel_count).sum()
     }
 
     /// Everybody connected.

@@ -27,7 +27,8 @@ fn connect(hub: &mut Hub, user: i64) -> SessionId {
         username: format!("user{user}"),
         display_name: format!("User {user}"),
     };
-    hub.connect(Visitor { account, roles: vec![RoleId(1)] }, &mut Vec::new()).unwrap()
+    let login = LoginId(uuid::Uuid::from_u128(user as u128));
+    hub.connect(Visitor { login, account, roles: vec![RoleId(1)] }, &mut Vec::new()).unwrap()
 }
 
 fn call(hub: &mut Hub, id: SessionId, call: Call, now: Duration) -> (Result<(), ErrorCode>, Vec<Output>) {
@@ -67,6 +68,17 @@ fn keys(outputs: &[Output]) -> Vec<(Vec<SessionId>, ChannelKey)> {
         _ => None,
     });
     keys.collect()
+}
+
+#[test]
+fn a_login_is_known_by_its_connections() {
+    let mut hub = hub(Tenant::example());
+    let (one, other) = (connect(&mut hub, 1), connect(&mut hub, 2));
+    let login = |number| LoginId(uuid::Uuid::from_u128(number));
+    assert_eq!(hub.sessions_by(&[login(1), login(9)].into()), [one]);
+    assert_eq!(hub.logins(), [login(1), login(2)].into());
+    hub.disconnect(other, Duration::ZERO, &mut Vec::new());
+    assert_eq!(hub.logins(), [login(1)].into());
 }
 
 #[test]
@@ -153,7 +165,9 @@ fn nobody_learns_of_a_channel_they_may_not_see() {
         username: "guest".into(),
         display_name: "Guest".into(),
     };
-    let guest = hub.connect(Visitor { account, roles: vec![] }, &mut Vec::new()).unwrap();
+    let guest = hub
+        .connect(Visitor { login: LoginId(uuid::Uuid::nil()), account, roles: vec![] }, &mut Vec::new())
+        .unwrap();
     let (_, out) = call(&mut hub, member, Call::Join { channel: OTHER }, START);
     let told: Vec<_> = out
         .iter()

@@ -1,6 +1,10 @@
 //! The task that owns the hub: takes inputs in order, carries outputs out, publishes the routing.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use axum::extract::ws::Utf8Bytes;
@@ -10,12 +14,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use voip_protocol::{
-    ErrorBody, ErrorCode, SessionId,
+    ErrorBody, ErrorCode, LoginId, SessionId,
     control::{Request, ServerEvent, ServerMessage},
 };
 
 use super::{Hub, Output, Visitor};
-use crate::voice::Routing;
+use crate::{auth::revoked, voice::Routing};
 
 /// Messages that a connection may have waiting. A slow client is dropped when they are used up.
 const OUTBOX: usize = 256;
@@ -33,15 +37,28 @@ pub struct HubHandle {
 pub enum Outgoing {
     /// Send a text message.
     Text(Utf8Bytes),
-    /// Say why, and close.
+    /// Close with the code of this; the events have said why.
     Close(ErrorBody),
+    /// Say why, and close: the connection is not wanted any more.
+    Refuse(ErrorBody),
 }
 
 enum Input {
     Connect(Visitor, oneshot::Sender<Result<Connected, ErrorBody>>),
     Disconnect(SessionId),
     Call(SessionId, Request),
-    Count(oneshot::Sender<usize>),
+    EndLogins(HashSet<LoginId>),
+    Figures(oneshot::Sender<HubFigures>),
+    Logins(oneshot::Sender<HashSet<LoginId>>),
+}
+
+/// What the hub knows of itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HubFigures {
+    /// Connections.
+    pub connected: usize,
+    /// Channels of all organizations.
+    pub channels: usize,
 }
 
 /// A connection of the hub.
@@ -81,13 +98,27 @@ impl HubHandle {
         let _ = self.inputs.send(Input::Call(session, request)).await;
     }
 
-    /// How many are connected.
-    pub async fn connected(&self) -> usize {
+    /// These logins have ended: their connections do, too, and with them their voice.
+    pub async fn end_logins(&self, logins: HashSet<LoginId>) {
+        let _ = self.inputs.send(Input::EndLogins(logins)).await;
+    }
+
+    /// The logins by which somebody is connected.
+    pub async fn logins(&self) -> HashSet<LoginId> {
         let (reply, answer) = oneshot::channel();
-        if self.inputs.send(Input::Count(reply)).await.is_err() {
-            return 0;
+        if self.inputs.send(Input::Logins(reply)).await.is_err() {
+            return HashSet::new();
         }
-        answer.await.unwrap_or(0)
+        answer.await.unwrap_or_default()
+    }
+
+    /// Figures of this moment; of a hub that has ended there are none.
+    pub async fn figures(&self) -> HubFigures {
+        let (reply, answer) = oneshot::channel();
+        if self.inputs.send(Input::Figures(reply)).await.is_err() {
+            return HubFigures::default();
+        }
+        answer.await.unwrap_or_default()
     }
 }
 
@@ -119,7 +150,9 @@ impl Driver {
                 () = due => self.hub.tick(self.started.elapsed(), &mut outputs),
             }
             // What has piled up is taken together: one routing for all of it.
-            while let Ok(input) = inputs.try_recv() {
+            // No more than the inbox holds, or those who send on and on would keep it from being carried out.
+            for _ in 0..INBOX {
+                let Ok(input) = inputs.try_recv() else { break };
                 self.take(input, &mut outputs);
             }
             self.carry_out(&mut outputs);
@@ -149,8 +182,21 @@ impl Driver {
                 self.hub.disconnect(session, now, outputs);
             }
             Input::Call(session, request) => self.hub.call(session, &request, now, outputs),
-            Input::Count(reply) => {
-                let _ = reply.send(self.outboxes.len());
+            Input::EndLogins(logins) => {
+                for session in self.hub.sessions_by(&logins) {
+                    if let Some(outbox) = self.outboxes.remove(&session) {
+                        // An outbox that is full ends the connection as well, without the reason.
+                        let _ = outbox.try_send(Outgoing::Refuse(revoked()));
+                    }
+                    self.hub.disconnect(session, now, outputs);
+                }
+            }
+            Input::Figures(reply) => {
+                let _ =
+                    reply.send(HubFigures { connected: self.outboxes.len(), channels: self.hub.channels() });
+            }
+            Input::Logins(reply) => {
+                let _ = reply.send(self.hub.logins());
             }
         }
     }

@@ -77,6 +77,11 @@ impl Tenant {
         self.organization.id
     }
 
+    /// How many channels it has.
+    pub fn channel_count(&self) -> usize {
+        self.channels.len()
+    }
+
     /// The roles of these ids.
     pub fn held(&self, roles: &[RoleId]) -> Vec<HeldRole> {
         self.roles.iter().filter(|role| roles.contains(&role.id)).copied().collect()

@@ -35,6 +35,14 @@ pub enum StoreError {
     /// A row that it refers to is not there.
     #[error("what it belongs to does not exist")]
     MissingParent,
+    /// The organization has as many as it may.
+    #[error("the organization may have {most} {what} at most")]
+    Quota {
+        /// `users` or `channels`.
+        what: &'static str,
+        /// How many.
+        most: i64,
+    },
     /// No space left for the database.
     #[error("the disk with the database is full: make room, nothing stored is lost")]
     Full,
@@ -49,16 +57,11 @@ pub enum StoreError {
     Other(sqlx::Error),
 }
 
-impl StoreError {
-    /// Whether a connection is of no more use after a transaction ended with this error: on a full disk, say, SQLite
-    /// rolls back by itself, and the driver's count of open transactions stays wrong.
-    pub(super) fn spoils_connection(&self) -> bool {
-        !matches!(self, Self::Duplicate | Self::MissingParent)
-    }
-}
-
 /// Primary result codes of SQLite, <https://www.sqlite.org/rescode.html>.
 mod sqlite {
+    pub(super) const BUSY: u32 = 5;
+    pub(super) const LOCKED: u32 = 6;
+    pub(super) const IOERR: u32 = 10;
     pub(super) const READONLY: u32 = 8;
     pub(super) const FULL: u32 = 13;
     pub(super) const CANTOPEN: u32 = 14;
@@ -66,8 +69,16 @@ mod sqlite {
     pub(super) const CORRUPT: u32 = 11;
 }
 
-/// SQLSTATE of PostgreSQL for a full disk.
-const POSTGRES_DISK_FULL: &str = "53100";
+/// SQLSTATE of PostgreSQL, <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
+mod postgres {
+    pub(super) const DISK_FULL: &str = "53100";
+    pub(super) const READ_ONLY_TRANSACTION: &str = "25006";
+    /// Too many connections; shut down by its administrator, after a crash, or still starting; cancelled; lost against
+    /// another transaction.
+    pub(super) const AWAY: [&str; 7] = ["53300", "57P01", "57P02", "57P03", "57014", "40001", "40P01"];
+    /// Class: connection exception.
+    pub(super) const CONNECTION: &str = "08";
+}
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
@@ -83,12 +94,21 @@ impl From<sqlx::Error> for StoreError {
                         sqlite::FULL => return Self::Full,
                         sqlite::READONLY => return Self::ReadOnly,
                         sqlite::NOTADB | sqlite::CORRUPT => return Self::NotADatabase,
-                        sqlite::CANTOPEN => return Self::Unavailable(error.to_string()),
+                        sqlite::CANTOPEN | sqlite::BUSY | sqlite::LOCKED | sqlite::IOERR => {
+                            return Self::Unavailable(error.to_string());
+                        }
                         _ => {}
                     }
                 }
-                if code == POSTGRES_DISK_FULL {
-                    return Self::Full;
+                if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
+                    match &*code {
+                        postgres::DISK_FULL => return Self::Full,
+                        postgres::READ_ONLY_TRANSACTION => return Self::ReadOnly,
+                        away if postgres::AWAY.contains(&away) || away.starts_with(postgres::CONNECTION) => {
+                            return Self::Unavailable(error.to_string());
+                        }
+                        _ => {}
+                    }
                 }
                 match database.kind() {
                     ErrorKind::UniqueViolation => Self::Duplicate,

@@ -1,33 +1,48 @@
 //! Storage: one set of repositories over two databases.
 //!
-//! Every statement is written once, with `$1` placeholders and the SQL that SQLite and PostgreSQL share, and
-//! run on whichever pool is open (`on!`). "Not there" is `Option`, not an error.
+//! Every statement is written once, with `$1` placeholders and the SQL that SQLite and PostgreSQL share. Reads are
+//! methods of [`Store`] and run on whichever pool is open; writes are methods of [`Transaction`], so that what
+//! belongs together holds together, its audit row with it. "Not there" is `Option`, not an error.
 
+mod at;
 mod audit;
 mod channels;
 mod error;
+mod logins;
+mod memberships;
 mod migrations;
 mod organizations;
 mod roles;
-mod sessions;
+mod statements;
+mod transaction;
 mod users;
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{
+    path::Path,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use sqlx::{
-    PgPool, SqlitePool,
+    Connection, Executor, PgPool, SqlitePool,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-pub use audit::{AuditEntry, AuditRow};
-pub use channels::{AclRow, ChannelRow, NewChannel};
+pub use audit::{AuditEntry, AuditFilter, AuditRow};
+pub use channels::{AclRow, ChannelFields, ChannelRow};
 pub use error::StoreError;
+pub use logins::{Caller, LoginRow, NewLogin, TokenHash};
 pub use migrations::MigrationState;
-pub use organizations::OrganizationRow;
-pub use roles::RoleRow;
-pub use sessions::NewSession;
-pub use users::{NewUser, UserRow};
+pub use organizations::{DEFAULT_MAX_CHANNELS, DEFAULT_MAX_USERS, OrganizationFields, OrganizationRow};
+pub use roles::{HeldRoleRow, RoleRow};
+pub use statements::statements;
+pub use transaction::Transaction;
+pub use users::{Failure, NewUser, REGISTERED, UserFilter, UserRow};
 
 use crate::config::DatabaseConfig;
 
@@ -35,16 +50,19 @@ use crate::config::DatabaseConfig;
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
+    /// Audit rows written since the start.
+    audit_writes: Arc<AtomicU64>,
 }
 
+/// SQLite has one writer at a time. Those who wait for it queue here, in order, instead of trying again and again.
 #[derive(Clone)]
 enum Pool {
-    Sqlite(SqlitePool),
+    Sqlite { readers: SqlitePool, writer: SqlitePool },
     Postgres(PgPool),
 }
 
 /// Which database it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DatabaseKind {
     /// SQLite, in a file or in memory.
@@ -53,8 +71,17 @@ pub enum DatabaseKind {
     Postgres,
 }
 
+impl std::fmt::Display for DatabaseKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        })
+    }
+}
+
 /// Pool figures of `/healthz`.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[derive(Clone, Copy, Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct PoolFigures {
     /// Open connections.
     pub size: u32,
@@ -66,24 +93,18 @@ pub struct PoolFigures {
     pub max: u32,
 }
 
-/// Runs an expression on whichever pool is open. In it, `Db` names the database's type and `BEGIN` the
-/// statement that begins a transaction that will write.
+/// Runs an expression on whichever pool is open, to read. In it, `Db` names the database's type.
 macro_rules! on {
     ($store:expr, $pool:ident => $body:expr) => {
         match &$store.pool {
-            $crate::store::Pool::Sqlite($pool) => {
+            $crate::store::Pool::Sqlite { readers: $pool, .. } => {
                 #[allow(dead_code)]
                 type Db = sqlx::Sqlite;
-                // Takes the one writer's place at once: a read that turns into a write could not wait for it.
-                #[allow(dead_code)]
-                const BEGIN: &str = "BEGIN IMMEDIATE";
                 $body
             }
             $crate::store::Pool::Postgres($pool) => {
                 #[allow(dead_code)]
                 type Db = sqlx::Postgres;
-                #[allow(dead_code)]
-                const BEGIN: &str = "BEGIN";
                 $body
             }
         }
@@ -91,85 +112,39 @@ macro_rules! on {
 }
 use on;
 
-/// Runs an expression in a transaction that will write, on whichever pool is open: all of it holds, or nothing.
-macro_rules! in_transaction {
-    ($store:expr, $transaction:ident => $body:expr) => {
-        $crate::store::on!($store, pool => {
-            let mut connection = pool.acquire().await.map_err($crate::store::StoreError::from)?;
-            let result = async {
-                let mut $transaction = sqlx::Connection::begin_with(&mut *connection, BEGIN).await?;
-                let value = $body;
-                $transaction.commit().await?;
-                Ok::<_, $crate::store::StoreError>(value)
-            }
-            .await;
-            if result.as_ref().is_err_and($crate::store::StoreError::spoils_connection) {
-                connection.close_on_drop();
-            }
-            result
-        })
-    };
-}
-use in_transaction;
-
+/// How long SQLite waits for another process that writes.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection to PostgreSQL that rested for longer is tried before it is used.
+const TEST_AFTER_REST: Duration = Duration::from_secs(1);
 
 impl Store {
     /// Opens the database, creating an SQLite file that is not there, and brings its schema up to date.
     pub async fn open(config: &DatabaseConfig) -> Result<Self, StoreError> {
         let store = Self::connect(config).await?;
         store.migrate_up(None).await?;
+        store.check_writable().await?;
         Ok(store)
     }
 
     /// Opens the database as it is, for the commands that migrate.
     pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        let acquire = Duration::from_secs(config.acquire_timeout_seconds);
         let pool = if config.url.starts_with("sqlite:") {
-            let in_memory = config.url.contains(":memory:");
-            let options = SqliteConnectOptions::from_str(&config.url)
-                .map_err(|error| StoreError::Url(error.to_string()))?
-                .create_if_missing(true)
-                .foreign_keys(true)
-                .journal_mode(if in_memory { SqliteJournalMode::Memory } else { SqliteJournalMode::Wal })
-                .synchronous(SqliteSynchronous::Full)
-                .busy_timeout(SQLITE_BUSY_TIMEOUT);
-            if !in_memory {
-                make_folder(options.get_filename())?;
-            }
-            // Each connection to `:memory:` would be a database of its own.
-            let pool = SqlitePoolOptions::new()
-                .max_connections(if in_memory { 1 } else { config.max_connections })
-                .min_connections(u32::from(in_memory))
-                .idle_timeout((!in_memory).then_some(Duration::from_mins(10)))
-                .max_lifetime(None)
-                .acquire_timeout(acquire)
-                .connect_with(options)
-                .await?;
-            Pool::Sqlite(pool)
+            connect_sqlite(config).await?
         } else if config.url.starts_with("postgres:") || config.url.starts_with("postgresql:") {
-            let options = PgConnectOptions::from_str(&config.url)
-                .map_err(|error| StoreError::Url(error.to_string()))?
-                .application_name("voip-server");
-            let pool = PgPoolOptions::new()
-                .max_connections(config.max_connections)
-                .acquire_timeout(acquire)
-                .connect_with(options)
-                .await?;
-            Pool::Postgres(pool)
+            connect_postgres(config).await?
         } else {
             return Err(StoreError::Url(
                 "it must begin with sqlite: or postgres:, as in sqlite:voip.db or postgres://user:password@host/voip"
                     .into(),
             ));
         };
-        Ok(Self { pool })
+        Ok(Self { pool, audit_writes: Arc::default() })
     }
 
     /// Which database it is.
     pub fn kind(&self) -> DatabaseKind {
         match self.pool {
-            Pool::Sqlite(_) => DatabaseKind::Sqlite,
+            Pool::Sqlite { .. } => DatabaseKind::Sqlite,
             Pool::Postgres(_) => DatabaseKind::Postgres,
         }
     }
@@ -179,22 +154,134 @@ impl Store {
         on!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop).map_err(StoreError::from))
     }
 
-    /// The pool, now.
+    /// Finds out at the start, not at the first login, that nothing can be written.
+    async fn check_writable(&self) -> Result<(), StoreError> {
+        match self.begin().await?.inner {
+            transaction::Inner::Sqlite(transaction) => transaction.rollback().await?,
+            transaction::Inner::Postgres(mut transaction) => {
+                let read_only: String =
+                    sqlx::query_scalar("SHOW transaction_read_only").fetch_one(&mut *transaction).await?;
+                if read_only == "on" {
+                    return Err(StoreError::ReadOnly);
+                }
+                transaction.rollback().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a statement is one that this database takes.
+    pub async fn prepare(&self, statement: &'static str) -> Result<(), StoreError> {
+        on!(self, pool => pool.acquire().await?.prepare(sqlx::SqlStr::from_static(statement)).await.map(drop))?;
+        Ok(())
+    }
+
+    /// Audit rows written since the store was opened.
+    pub fn audit_writes(&self) -> u64 {
+        self.audit_writes.load(Ordering::Relaxed)
+    }
+
+    /// The pool, now; on SQLite readers and writer together.
     pub fn pool_figures(&self) -> PoolFigures {
-        let (size, idle, max) =
-            on!(self, pool => (pool.size(), pool.num_idle(), pool.options().get_max_connections()));
+        fn figures<DB: sqlx::Database>(pool: &sqlx::Pool<DB>) -> (u32, usize, u32) {
+            (pool.size(), pool.num_idle(), pool.options().get_max_connections())
+        }
+        let (size, idle, max) = match &self.pool {
+            Pool::Sqlite { readers, writer } if in_memory(readers) => figures(writer),
+            Pool::Sqlite { readers, writer } => {
+                let (readers, writer) = (figures(readers), figures(writer));
+                (readers.0 + writer.0, readers.1 + writer.1, readers.2 + writer.2)
+            }
+            Pool::Postgres(pool) => figures(pool),
+        };
         PoolFigures { size, idle, in_use: (size as usize).saturating_sub(idle), max }
     }
 
     /// Waits for what is under way and closes every connection.
     pub async fn close(&self) {
-        on!(self, pool => pool.close().await);
+        match &self.pool {
+            Pool::Sqlite { readers, writer } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Pool::Postgres(pool) => pool.close().await,
+        }
     }
 }
 
+async fn connect_sqlite(config: &DatabaseConfig) -> Result<Pool, StoreError> {
+    let in_memory = config.url.contains(":memory:");
+    let options = SqliteConnectOptions::from_str(&config.url)
+        .map_err(|error| StoreError::Url(error.to_string()))?
+        .create_if_missing(!config.url.contains("mode=ro"))
+        .foreign_keys(true)
+        .journal_mode(if in_memory { SqliteJournalMode::Memory } else { SqliteJournalMode::Wal })
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(SQLITE_BUSY_TIMEOUT);
+    if !in_memory {
+        make_folder(options.get_filename())?;
+    }
+    let pool = || {
+        SqlitePoolOptions::new()
+            .acquire_timeout(Duration::from_secs(config.acquire_timeout_seconds))
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            // On a full disk, say, SQLite rolls back by itself, and the driver still believes in the transaction:
+            // such a connection is of no more use.
+            .before_acquire(|connection, _| Box::pin(std::future::ready(Ok(!connection.is_in_transaction()))))
+    };
+    let writer = pool().max_connections(1).min_connections(1).idle_timeout(None);
+    let writer = writer.connect_with(options.clone()).await?;
+    if in_memory {
+        // Each connection to `:memory:` would be a database of its own.
+        return Ok(Pool::Sqlite { readers: writer.clone(), writer });
+    }
+    let readers = pool()
+        .max_connections(config.max_connections)
+        .idle_timeout(Some(Duration::from_secs(config.idle_timeout_seconds)))
+        .connect_with(options.pragma("query_only", "ON"))
+        .await?;
+    Ok(Pool::Sqlite { readers, writer })
+}
+
+/// In memory one pool is both.
+fn in_memory(readers: &SqlitePool) -> bool {
+    readers.options().get_max_connections() == 1 && readers.options().get_min_connections() == 1
+}
+
+async fn connect_postgres(config: &DatabaseConfig) -> Result<Pool, StoreError> {
+    let options = PgConnectOptions::from_str(&config.url)
+        .map_err(|error| StoreError::Url(error.to_string()))?
+        .application_name("voip-server");
+    let pool = PgPoolOptions::new()
+        .max_connections(config.max_connections)
+        .acquire_timeout(Duration::from_secs(config.acquire_timeout_seconds))
+        .idle_timeout(Some(Duration::from_secs(config.idle_timeout_seconds)))
+        .max_lifetime(Some(Duration::from_secs(config.max_lifetime_seconds)))
+        // A question to the server before each statement would double its time: only those are asked that rested.
+        .test_before_acquire(false)
+        .before_acquire(|connection, state| {
+            Box::pin(async move {
+                if state.idle_for > TEST_AFTER_REST {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_with(options)
+        .await?;
+    Ok(Pool::Postgres(pool))
+}
+
 fn make_folder(file: &Path) -> Result<(), StoreError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    // Hashes and addresses are nobody else's.
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
+        Some(folder) if !folder.as_os_str().is_empty() => builder
+            .create(folder)
             .map_err(|error| StoreError::Folder { folder: folder.to_owned(), reason: error.to_string() }),
         _ => Ok(()),
     }

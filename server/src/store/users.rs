@@ -1,9 +1,11 @@
 //! Accounts.
 
 use time::OffsetDateTime;
-use voip_protocol::{OrganizationId, RoleId, UserId, control::Account};
+use voip_protocol::{LoginId, OrganizationId, RoleId, UserId, control::Account};
 
-use super::{AuditEntry, Store, StoreError, audit::INSERT_AUDIT, in_transaction, on};
+use super::{
+    AuditEntry, Store, StoreError, Transaction, at::At, on, statements::declare, transaction::within,
+};
 
 /// A row of `users`.
 #[derive(Clone, sqlx::FromRow)]
@@ -14,10 +16,24 @@ pub struct UserRow {
     pub username: String,
     /// How others see it.
     pub display_name: String,
+    /// E-mail address.
+    pub email: Option<String>,
     /// Argon2id, PHC string.
     pub password_hash: String,
     /// May log in.
     pub active: bool,
+    /// What made it.
+    pub created_via: String,
+    /// Wrong passwords since the last right one or the last lock.
+    pub failed_login_attempts: i64,
+    /// Until when it takes no password.
+    pub locked_until: Option<OffsetDateTime>,
+    /// When somebody last logged in.
+    pub last_login: Option<OffsetDateTime>,
+    /// When the password was set.
+    pub password_changed_at: OffsetDateTime,
+    /// When it was made.
+    pub created_at: OffsetDateTime,
 }
 
 impl UserRow {
@@ -26,11 +42,16 @@ impl UserRow {
         UserId(self.id)
     }
 
+    /// Home organization.
+    pub fn organization(&self) -> OrganizationId {
+        OrganizationId(self.org_id)
+    }
+
     /// What others may know.
     pub fn account(&self) -> Account {
         Account {
-            id: UserId(self.id),
-            organization_id: OrganizationId(self.org_id),
+            id: self.id(),
+            organization_id: self.organization(),
             username: self.username.clone(),
             display_name: self.display_name.clone(),
         }
@@ -38,6 +59,7 @@ impl UserRow {
 }
 
 /// An account to be.
+#[derive(Clone, Copy)]
 pub struct NewUser<'a> {
     /// Home organization.
     pub organization: OrganizationId,
@@ -45,52 +67,258 @@ pub struct NewUser<'a> {
     pub username: &'a str,
     /// How others see it.
     pub display_name: &'a str,
+    /// E-mail address.
+    pub email: Option<&'a str>,
     /// Argon2id, PHC string.
     pub password_hash: &'a str,
-    /// What made it: `register`, `setup`, `seed`.
+    /// May log in.
+    pub active: bool,
+    /// What made it: `register`, `setup`, `seed`, `admin`, `import`, `shell`.
     pub created_via: &'a str,
     /// Its first roles.
     pub roles: &'a [RoleId],
 }
 
-impl Store {
-    /// Adds an account with its roles and the audit row of it, or nothing at all.
+/// What made the accounts of those who came by themselves.
+pub const REGISTERED: &str = "register";
+
+/// Which accounts are wanted; what is none, does not matter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UserFilter<'a> {
+    /// Part of the user name, or of the display name, whatever its case.
+    pub search: Option<&'a str>,
+    /// May log in, or may not.
+    pub active: Option<bool>,
+}
+
+/// What a wrong password did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Whose it would have been, as its owner writes it.
+    pub username: String,
+    /// Whether the account is locked by this very try.
+    pub locked_now: bool,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, org_id, username, display_name, email, password_hash, active, created_via, \
+             failed_login_attempts, locked_until, last_login, password_changed_at, created_at FROM users ",
+            $rest
+        )
+    };
+}
+
+declare! {
+    INSERT = "INSERT INTO users (org_id, username, username_key, display_name, display_name_key, email, password_hash,
+            active, created_via, password_changed_at, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $10, $5, $6, $7, $8, $9, $9, $9) RETURNING id";
+    PLACES_TAKEN = "SELECT (SELECT COUNT(*) FROM users WHERE org_id = $1)
+        + (SELECT COUNT(*) FROM user_organizations WHERE org_id = $1)";
+    UPDATE_PROFILE = "UPDATE users SET display_name = $2, email = $3, updated_at = $4, display_name_key = $5
+        WHERE id = $1";
+    SET_ACTIVE = "UPDATE users SET active = $2, updated_at = $3 WHERE id = $1 AND active <> $2";
+    SET_PASSWORD = "UPDATE users SET password_hash = $2, password_changed_at = $3, updated_at = $3,
+        failed_login_attempts = 0, locked_until = NULL WHERE id = $1";
+    // Matches nothing where the password, the account or the login was changed or ended while the new one was hashed.
+    CHANGE_PASSWORD = "UPDATE users SET password_hash = $2, password_changed_at = $3, updated_at = $3,
+            failed_login_attempts = 0, locked_until = NULL
+        WHERE id = $1 AND password_hash = $4 AND active AND (locked_until IS NULL OR locked_until <= $3)
+            AND EXISTS (SELECT 1 FROM sessions WHERE sessions.id = $5 AND sessions.revoked_at IS NULL)";
+    REHASH = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2";
+    // Matches nothing where the account was disabled or locked while the password was checked.
+    LOGGED_IN = "UPDATE users SET last_login = $2, failed_login_attempts = 0, locked_until = NULL
+        WHERE id = $1 AND active AND (locked_until IS NULL OR locked_until <= $2) AND password_hash = $3";
+    // While it is locked nothing is counted; the try that fills the count locks, and the count begins anew.
+    FAILED = "UPDATE users SET
+            failed_login_attempts = CASE
+                WHEN locked_until > $3 THEN failed_login_attempts
+                WHEN failed_login_attempts + 1 >= $4 THEN 0
+                ELSE failed_login_attempts + 1 END,
+            locked_until = CASE
+                WHEN locked_until > $3 THEN locked_until
+                WHEN failed_login_attempts + 1 >= $4 THEN $5
+                ELSE NULL END
+        WHERE org_id = $1 AND username_key = $2
+        RETURNING username, COALESCE(locked_until = $5, FALSE)";
+    DELETE = "DELETE FROM users WHERE id = $1";
+    ORGANIZATION_OF = "SELECT org_id FROM users WHERE id = $1";
+    BY_ID = select!("WHERE id = $1");
+    BY_NAME = select!("WHERE org_id = $1 AND username_key = $2");
+    PAGE = select!(
+        "WHERE org_id = $1 AND id > $2
+            AND (CAST($3 AS TEXT) IS NULL OR username_key LIKE $3 ESCAPE '!'
+                OR display_name_key LIKE $3 ESCAPE '!')
+            AND (CAST($4 AS BOOLEAN) IS NULL OR active = $4)
+        ORDER BY id LIMIT $5"
+    );
+    COUNT = "SELECT COUNT(*) FROM users WHERE org_id = $1
+        AND (CAST($2 AS TEXT) IS NULL OR username_key LIKE $2 ESCAPE '!' OR display_name_key LIKE $2 ESCAPE '!')
+        AND (CAST($3 AS BOOLEAN) IS NULL OR active = $3)";
+}
+
+impl Transaction {
+    /// Adds an account with its roles and the audit row of it, within the organization's quota. Who registers is the
+    /// actor of that row.
     pub async fn create_user(
-        &self,
+        &mut self,
         user: NewUser<'_>,
-        audit: AuditEntry<'_>,
+        audit: &AuditEntry<'_>,
         now: OffsetDateTime,
     ) -> Result<UserId, StoreError> {
-        const INSERT: &str = "INSERT INTO users
-            (org_id, username, username_key, display_name, password_hash, created_via, password_changed_at, created_at, updated_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7) RETURNING id";
-        const ROLE: &str = "INSERT INTO user_roles (user_id, role_id) VALUES ($1, $2)";
-        in_transaction!(self, transaction => {
-            let id = sqlx::query_scalar::<Db, i64>(INSERT)
-                .bind(user.organization.0)
-                .bind(user.username)
-                .bind(user.username.to_lowercase())
-                .bind(user.display_name)
-                .bind(user.password_hash)
-                .bind(user.created_via)
-                .bind(now)
-                .fetch_one(&mut *transaction)
-                .await?;
-            for role in user.roles {
-                sqlx::query::<Db>(ROLE).bind(id).bind(role.0).execute(&mut *transaction).await?;
-            }
-            sqlx::query::<Db>(INSERT_AUDIT)
-                .bind(user.organization.0)
-                .bind(id)
-                .bind(audit.action)
-                .bind(audit.resource)
-                .bind(sqlx::types::Json(&audit.details))
-                .bind(audit.ip_address)
-                .bind(now)
-                .execute(&mut *transaction)
-                .await?;
-            UserId(id)
-        })
+        self.take_place_for_user(user.organization).await?;
+        let id: i64 = within!(self, connection => sqlx::query_scalar::<Db, i64>(INSERT)
+            .bind(user.organization.0)
+            .bind(user.username)
+            .bind(user.username.to_lowercase())
+            .bind(user.display_name)
+            .bind(user.email)
+            .bind(user.password_hash)
+            .bind(user.active)
+            .bind(user.created_via)
+            .bind(At(now))
+            .bind(user.display_name.to_lowercase())
+            .fetch_one(connection)
+            .await)?;
+        let id = UserId(id);
+        for role in user.roles {
+            self.give_role(id, *role).await?;
+        }
+        let registered = (user.created_via == REGISTERED).then_some(id);
+        self.audit(&AuditEntry { actor: audit.actor.or(registered), ..audit.clone() }, now).await?;
+        Ok(id)
+    }
+
+    /// Refuses where the organization has as many accounts as it may. Until the end of the transaction nobody else
+    /// takes the place.
+    pub(super) async fn take_place_for_user(
+        &mut self,
+        organization: OrganizationId,
+    ) -> Result<(), StoreError> {
+        let (max_users, _) = self.lock_organization(organization).await?;
+        let taken: i64 = within!(self, connection => sqlx::query_scalar::<Db, i64>(PLACES_TAKEN)
+            .bind(organization.0).fetch_one(connection).await)?;
+        if taken < max_users { Ok(()) } else { Err(StoreError::Quota { what: "users", most: max_users }) }
+    }
+
+    /// Changes how others see an account and where mail reaches it; false where there is none.
+    pub async fn update_profile(
+        &mut self,
+        id: UserId,
+        display_name: &str,
+        email: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let done = within!(self, connection => sqlx::query::<Db>(UPDATE_PROFILE)
+            .bind(id.0).bind(display_name).bind(email).bind(At(now)).bind(display_name.to_lowercase())
+            .execute(connection).await.map(|done| done.rows_affected()))?;
+        Ok(done > 0)
+    }
+
+    /// Lets an account log in, or ends that; false where nothing changes. Its logins are
+    /// [`Transaction::revoke_logins`]' business.
+    pub async fn set_active(
+        &mut self,
+        id: UserId,
+        active: bool,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let done = within!(self, connection => sqlx::query::<Db>(SET_ACTIVE)
+            .bind(id.0).bind(active).bind(At(now))
+            .execute(connection).await.map(|done| done.rows_affected()))?;
+        Ok(done > 0)
+    }
+
+    /// Sets a password and lifts a lock; false where there is no such account.
+    pub async fn set_password(
+        &mut self,
+        id: UserId,
+        password_hash: &str,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let done = within!(self, connection => sqlx::query::<Db>(SET_PASSWORD)
+            .bind(id.0).bind(password_hash).bind(At(now))
+            .execute(connection).await.map(|done| done.rows_affected()))?;
+        Ok(done > 0)
+    }
+
+    /// Sets a password in place of the one that its owner knew, by a login of theirs; false where either is no more.
+    pub async fn change_password(
+        &mut self,
+        id: UserId,
+        login: LoginId,
+        old_hash: &str,
+        new_hash: &str,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let done = within!(self, connection => sqlx::query::<Db>(CHANGE_PASSWORD)
+            .bind(id.0).bind(new_hash).bind(At(now)).bind(old_hash).bind(login.0)
+            .execute(connection).await.map(|done| done.rows_affected()))?;
+        Ok(done > 0)
+    }
+
+    /// Puts another hash of the same password in place of one that is still there.
+    pub async fn rehash(&mut self, id: UserId, old: &str, new: &str) -> Result<(), StoreError> {
+        within!(self, connection => sqlx::query::<Db>(REHASH)
+            .bind(id.0).bind(old).bind(new).execute(connection).await.map(drop))?;
+        Ok(())
+    }
+
+    /// Notes a login with the password of this hash; false where it may not be any more.
+    pub async fn logged_in(
+        &mut self,
+        id: UserId,
+        password_hash: &str,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let done = within!(self, connection => sqlx::query::<Db>(LOGGED_IN)
+            .bind(id.0).bind(At(now)).bind(password_hash)
+            .execute(connection).await.map(|done| done.rows_affected()))?;
+        Ok(done > 0)
+    }
+
+    /// Counts a failed login of this name, and locks the account with the last of `attempts` in a row. None where
+    /// there is no such account, or no name; the same statement runs.
+    pub async fn login_failed(
+        &mut self,
+        organization: OrganizationId,
+        username: Option<&str>,
+        attempts: u32,
+        locked_until: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<Option<Failure>, StoreError> {
+        let row = within!(self, connection => sqlx::query_as::<Db, (String, bool)>(FAILED)
+            .bind(organization.0)
+            // Nobody is called by the empty text.
+            .bind(username.unwrap_or_default().to_lowercase())
+            .bind(At(now))
+            .bind(i64::from(attempts))
+            .bind(At(locked_until))
+            .fetch_optional(connection)
+            .await)?;
+        Ok(row.map(|(username, locked_now)| Failure { username, locked_now }))
+    }
+
+    /// The home organization of an account.
+    pub async fn organization_of(&mut self, id: UserId) -> Result<Option<OrganizationId>, StoreError> {
+        let organization: Option<i64> = within!(self, connection => sqlx::query_scalar::<Db, i64>(ORGANIZATION_OF)
+            .bind(id.0).fetch_optional(connection).await)?;
+        Ok(organization.map(OrganizationId))
+    }
+
+    /// Deletes an account and its logins; false where there is none. The audit log keeps what it did.
+    pub async fn delete_user(&mut self, id: UserId) -> Result<bool, StoreError> {
+        let done = within!(self, connection => sqlx::query::<Db>(DELETE)
+            .bind(id.0).execute(connection).await.map(|done| done.rows_affected()))?;
+        Ok(done > 0)
+    }
+}
+
+impl Store {
+    /// The account with this id.
+    pub async fn user(&self, id: UserId) -> Result<Option<UserRow>, StoreError> {
+        Ok(on!(self, pool => sqlx::query_as::<Db, UserRow>(BY_ID).bind(id.0).fetch_optional(pool).await)?)
     }
 
     /// The account with this name in an organization, whatever the name's case.
@@ -99,25 +327,53 @@ impl Store {
         organization: OrganizationId,
         username: &str,
     ) -> Result<Option<UserRow>, StoreError> {
-        const SQL: &str = "SELECT id, org_id, username, display_name, password_hash, active FROM users
-            WHERE org_id = $1 AND username_key = $2";
-        Ok(on!(self, pool => sqlx::query_as::<Db, UserRow>(SQL)
+        Ok(on!(self, pool => sqlx::query_as::<Db, UserRow>(BY_NAME)
             .bind(organization.0).bind(username.to_lowercase()).fetch_optional(pool).await)?)
     }
 
-    /// The account with this id.
-    pub async fn user(&self, id: UserId) -> Result<Option<UserRow>, StoreError> {
-        const SQL: &str =
-            "SELECT id, org_id, username, display_name, password_hash, active FROM users WHERE id = $1";
-        Ok(on!(self, pool => sqlx::query_as::<Db, UserRow>(SQL).bind(id.0).fetch_optional(pool).await)?)
+    /// The accounts of an organization after an id, in the order of their ids.
+    pub async fn users_page(
+        &self,
+        organization: OrganizationId,
+        filter: UserFilter<'_>,
+        after: UserId,
+        most: u32,
+    ) -> Result<Vec<UserRow>, StoreError> {
+        Ok(on!(self, pool => sqlx::query_as::<Db, UserRow>(PAGE)
+            .bind(organization.0)
+            .bind(after.0)
+            .bind(filter.search.map(pattern))
+            .bind(filter.active)
+            .bind(i64::from(most))
+            .fetch_all(pool)
+            .await)?)
     }
 
-    /// Whether an organization has an account that holds one of `permissions`.
-    pub async fn anybody_holds(&self, permissions: voip_protocol::Permissions) -> Result<bool, StoreError> {
-        const SQL: &str = "SELECT COUNT(*) FROM users JOIN user_roles ON user_roles.user_id = users.id
-            JOIN roles ON roles.id = user_roles.role_id WHERE users.active AND (roles.permissions & $1) <> 0";
-        let count: i64 = on!(self, pool => sqlx::query_scalar::<Db, i64>(SQL)
-            .bind(i64::from(permissions.bits())).fetch_one(pool).await)?;
-        Ok(count > 0)
+    /// How many accounts of an organization a filter lets through.
+    pub async fn count_users(
+        &self,
+        organization: OrganizationId,
+        filter: UserFilter<'_>,
+    ) -> Result<u64, StoreError> {
+        let count: i64 = on!(self, pool => sqlx::query_scalar::<Db, i64>(COUNT)
+            .bind(organization.0)
+            .bind(filter.search.map(pattern))
+            .bind(filter.active)
+            .fetch_one(pool)
+            .await)?;
+        Ok(count as u64)
     }
+}
+
+/// A pattern for LIKE that finds a text anywhere.
+fn pattern(search: &str) -> String {
+    let mut pattern = String::from("%");
+    for character in search.to_lowercase().chars() {
+        if matches!(character, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
 }

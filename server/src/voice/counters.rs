@@ -11,7 +11,9 @@ macro_rules! counters {
         }
 
         /// The counters at one moment.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+        )]
         pub struct VoiceFigures {
             $($(#[$doc])* pub $name: u64,)*
         }
@@ -48,6 +50,8 @@ counters! {
     not_allowed,
     /// Dropped: spoken into another context than the talker is in.
     wrong_context,
+    /// Bytes that were dropped, for whatever reason.
+    dropped_bytes,
     /// Not sent: the system took no more.
     send_failed,
 }

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use voip_protocol::{
@@ -39,48 +42,58 @@ impl Forwarder {
     ///
     /// `server_time` is the server's 48 kHz clock. Allocates only at a session's first packet and when its
     /// address changes. Answers nothing that is not authentic, and nothing with more bytes than it got.
+    /// True where it was voice that may be forwarded.
     pub fn handle(
         &mut self,
         datagram: &[u8],
         from: SocketAddr,
         server_time: u32,
         routing: &Routing,
-        mut send: impl FnMut(&[u8], SocketAddr),
-    ) {
-        let counters = &*self.counters;
+        send: impl FnMut(&[u8], SocketAddr),
+    ) -> bool {
+        let counters = Arc::clone(&self.counters);
         count(&counters.received);
         counters.received_bytes.fetch_add(datagram.len() as u64, Ordering::Relaxed);
+        self.accept(datagram, from, server_time, routing, &counters, send).unwrap_or_else(|reason| {
+            count(reason);
+            counters.dropped_bytes.fetch_add(datagram.len() as u64, Ordering::Relaxed);
+            false
+        })
+    }
+
+    /// As [`Forwarder::handle`], or the counter of the reason why not.
+    fn accept<'c>(
+        &mut self,
+        datagram: &[u8],
+        from: SocketAddr,
+        server_time: u32,
+        routing: &Routing,
+        counters: &'c VoiceCounters,
+        mut send: impl FnMut(&[u8], SocketAddr),
+    ) -> Result<bool, &'c AtomicU64> {
         let (Ok(kind @ (Kind::Voice | Kind::Ping)), Ok(session)) = (kind_of(datagram), session_of(datagram))
         else {
-            return count(&counters.malformed);
+            return Err(&counters.malformed);
         };
         if datagram.len() > MAX_VOICE_PACKET {
-            return count(&counters.malformed);
+            return Err(&counters.malformed);
         }
-        let Some(route) = routing.routes.get(&session) else {
-            return count(&counters.unknown_session);
-        };
-        let Some(body) = route.peer.uplink.check(datagram) else {
-            return count(&counters.bad_tag);
-        };
+        let route = routing.routes.get(&session).ok_or(&counters.unknown_session)?;
+        let body = route.peer.uplink.check(datagram).ok_or(&counters.bad_tag)?;
         let windows = self.windows.entry(session).or_default();
         match kind {
             Kind::Voice => {
-                let Ok(packet) = VoicePacket::parse(body) else {
-                    return count(&counters.malformed);
-                };
+                let packet = VoicePacket::parse(body).map_err(|_| &counters.malformed)?;
                 if !windows.voice.accept(packet.header.sequence) {
-                    return count(&counters.replayed);
+                    return Err(&counters.replayed);
                 }
                 route.peer.heard_from(from);
-                forward(route, &packet, body, counters, send);
+                forward(route, &packet, body, counters, send).map(|()| true)
             }
             _ => {
-                let Ok(ping) = Ping::parse(body) else {
-                    return count(&counters.malformed);
-                };
+                let ping = Ping::parse(body).map_err(|_| &counters.malformed)?;
                 if !windows.ping.accept(ping.sequence) {
-                    return count(&counters.replayed);
+                    return Err(&counters.replayed);
                 }
                 route.peer.heard_from(from);
                 count(&counters.pings);
@@ -92,6 +105,7 @@ impl Forwarder {
                     pings_received: route.peer.count_ping(),
                 };
                 send(&pong.to_bytes(&route.peer.downlink), from);
+                Ok(false)
             }
         }
     }
@@ -102,16 +116,16 @@ impl Forwarder {
     }
 }
 
-fn forward(
+fn forward<'c>(
     route: &Route,
     packet: &VoicePacket<'_>,
     body: &[u8],
-    counters: &VoiceCounters,
+    counters: &'c VoiceCounters,
     mut send: impl FnMut(&[u8], SocketAddr),
-) {
+) -> Result<(), &'c AtomicU64> {
     match route.speaks_into {
-        None => return count(&counters.not_allowed),
-        Some(context) if context != packet.header.context => return count(&counters.wrong_context),
+        None => return Err(&counters.not_allowed),
+        Some(context) if context != packet.header.context => return Err(&counters.wrong_context),
         Some(_) => {}
     }
     debug_assert!(packet.sealed.len() + TAG_LEN <= MAX_VOICE_PACKET);
@@ -128,6 +142,7 @@ fn forward(
     }
     counters.forwarded.fetch_add(sent, Ordering::Relaxed);
     counters.forwarded_bytes.fetch_add(sent * body.len() as u64, Ordering::Relaxed);
+    Ok(())
 }
 
 #[cfg(test)]

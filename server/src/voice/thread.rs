@@ -14,6 +14,8 @@ use std::{
 use arc_swap::ArcSwap;
 use voip_protocol::limits::MAX_VOICE_PACKET;
 
+use crate::metrics::Latency;
+
 use super::{
     Forwarder, Routing,
     counters::{VoiceCounters, count},
@@ -26,6 +28,8 @@ pub struct VoicePlane {
     pub routing: Arc<ArcSwap<Routing>>,
     /// What has been seen.
     pub counters: Arc<VoiceCounters>,
+    /// How long packets were in it.
+    pub latency: Arc<Latency>,
 }
 
 /// The running thread; stops when dropped.
@@ -90,11 +94,16 @@ fn serve(socket: &UdpSocket, plane: &VoicePlane, stop: &AtomicBool) {
             // Linux reports a listener's closed port here; the next datagram is there all the same.
             Err(_) => continue,
         };
-        let server_time = (started.elapsed().as_nanos() * CLOCK_RATE / 1_000_000_000) as u32;
-        forwarder.handle(&buffer[..length], from, server_time, &current, |bytes, to| {
+        let received_at = Instant::now();
+        let server_time =
+            (received_at.duration_since(started).as_nanos() * CLOCK_RATE / 1_000_000_000) as u32;
+        let was_voice = forwarder.handle(&buffer[..length], from, server_time, &current, |bytes, to| {
             if socket.send_to(bytes, to).is_err() {
                 count(&counters.send_failed);
             }
         });
+        if was_voice {
+            plane.latency.record(received_at.elapsed());
+        }
     }
 }

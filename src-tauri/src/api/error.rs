@@ -61,6 +61,8 @@ pub enum AppErrorCode {
     NotConfirmed,
     /// The clipboard did not take the text.
     ClipboardFailed,
+    /// A file that the person asked for could not be written.
+    FileNotSaved,
 }
 
 impl AppErrorCode {
@@ -76,6 +78,7 @@ impl AppErrorCode {
             Self::HotkeyLimited => "hotkey_limited",
             Self::NotConfirmed => "not_confirmed",
             Self::ClipboardFailed => "clipboard_failed",
+            Self::FileNotSaved => "file_not_saved",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Everything the window gets to see or may ask for. `ui/src/host/bindings` is made from these types.
 
+mod account;
 mod error;
 mod hosting;
 mod hotkey;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use ts_rs::TS;
 use voip_client::{EngineState, Event};
 
+pub use account::{AccountQuery, AccountRequest, CreatedAccount, PasswordChange};
 pub use error::{AppError, AppErrorCode, Plane, PortOffer};
 pub use hosting::{HostRequest, HostSetup, HostedServer, Hosting, HostingStep, Reach};
 pub use hotkey::{Hotkey, HotkeyCapture, HotkeyInput, HotkeyState};

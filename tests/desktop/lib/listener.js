@@ -6,11 +6,12 @@ import path from 'node:path';
 import { environment } from './app.js';
 import { readWav } from './sound.js';
 
-/** Registers at the invite's server, joins the channel and listens until `stop`. */
-export function listen(program, folder, { invite, user, password, channel }) {
+/** Registers at the invite's server, or logs in, joins the channel and listens until `stop`. */
+export function listen(program, folder, { invite, user, password, channel, register = true }) {
   const output = path.join(folder, `${user}-hears.wav`);
   const options = ['--server', invite, '--user', user, '--channel', channel, '--output', output];
-  const child = spawn(program, ['talk', ...options, '--register', '--listen', '--json'], {
+  if (register) options.push('--register');
+  const child = spawn(program, ['talk', ...options, '--listen', '--json'], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...environment(folder), VOIP_PASSWORD: password },
   });
@@ -24,6 +25,11 @@ export function listen(program, folder, { invite, user, password, channel }) {
       const [code] = await gone;
       if (code !== 0) throw new Error(`voip-cli ended with ${code}: ${printed}`);
       return { heard: readWav(output), report: JSON.parse(printed) };
+    },
+    /** Its exit status, when it ends by itself. */
+    async ended() {
+      const [code] = await gone;
+      return code;
     },
     kill: () => child.kill('SIGKILL'),
   };

@@ -19,6 +19,7 @@ export const SELF = 7;
 
 const MEMBER = 1 | 2 | 4 | 8 | 16 | 32 | (1 << 16);
 const SEE_ONLY = 1;
+const ALL = (1 << 18) - 1;
 
 const channel = (id: number, parent: number | null, name: string, rest: Partial<Channel> = {}): Channel => ({
   id,
@@ -60,12 +61,12 @@ const OTHERS = [
   member(6, 'farah', 'Farah', { channel: 6 }),
 ];
 
-export function demoRoom(username: string, name: string, alone: boolean): Room {
+export function demoRoom(username: string, name: string, alone: boolean, admin = false): Room {
   return {
     session: SELF,
     server_version: '0.1.0',
     organization: { id: 1, name, tag: 'MAIN' },
-    permissions: MEMBER,
+    permissions: admin ? ALL : MEMBER,
     channels: alone ? CHANNELS.slice(0, 1).concat(CHANNELS.slice(5)) : CHANNELS,
     members: [...(alone ? [] : OTHERS), member(SELF, username, username[0]?.toUpperCase() + username.slice(1))],
   };
@@ -105,14 +106,15 @@ const SERVER = 'voice.example.org:9000';
 
 export function demoState(parameters: URLSearchParams): AppState {
   const scene = parameters.get('scene') ?? 'fresh';
-  const inside = ['connected', 'alone', 'hosting', 'reconnecting', 'silent', 'failed'].includes(scene);
+  const inside = ['connected', 'admin', 'alone', 'hosting', 'reconnecting', 'silent', 'failed'].includes(scene);
   const settings = demoSettings(parameters, scene);
   const alone = scene === 'alone';
-  const room = inside ? demoRoom('maya', scene === 'hosting' ? 'Friday Crew' : 'Night Shift', alone) : null;
+  const admin = scene === 'admin' || scene === 'hosting';
+  const room = inside ? demoRoom('maya', scene === 'hosting' ? 'Friday Crew' : 'Night Shift', alone, admin) : null;
   const own = inside && !alone ? 1 : null;
   if (room) room.members = room.members.map((one) => (one.session === SELF ? { ...one, channel: own } : one));
   const connection: Connection = !inside
-    ? { state: 'disconnected' }
+    ? { state: 'disconnected', reason: null }
     : scene === 'reconnecting'
       ? {
           state: 'reconnecting',

@@ -1,15 +1,19 @@
 // A host without an app behind it, for the browser tests and for `npm run dev` in a plain browser.
 //
-// The address selects what it plays: `?scene=fresh|returning|connected|alone|hosting|reconnecting|silent|failed`,
+// The address selects what it plays: `?scene=fresh|returning|connected|admin|alone|hosting|reconnecting|silent|failed`,
 // `&mode=voice_activation`, `&theme=dark`, `&language=de`, `&still` for a picture that does not move.
 // In the fresh scene what is typed decides what happens:
 //   address `new.example` asks for trust, `known.example` does not, `changed.example` is refused,
 //   `org.example` asks for an organization, `dead.example` does not answer, `web.example` is no voice server;
-//   password `wrong-password` is refused, user name `taken` cannot be registered, port 9000 is in use.
+//   password `wrong-password` is refused, user name `taken` cannot be registered, port 9000 is in use,
+//   organization `NOPE` is unknown. In the scenes inside, `accounts.ts` says what happens.
 
 import { reduce } from '../lib/state';
+import { Accounts } from './accounts';
 import { demoRoom, demoState, hostedServer, SELF } from './demo';
 import type {
+  AccountQuery,
+  AccountRequest,
   AppError,
   AppEvent,
   AppState,
@@ -18,6 +22,7 @@ import type {
   HostRequest,
   Hotkey,
   LoginRequest,
+  PasswordChange,
   Settings,
   Visit,
 } from './types';
@@ -36,6 +41,7 @@ const wait = (milliseconds: number) => new Promise((resolve) => setTimeout(resol
 
 class Fake implements Host {
   #state: AppState;
+  #accounts = new Accounts();
   #handler: (event: AppEvent) => void = () => {};
   #capture: ((hotkey: Hotkey | null) => void) | null = null;
   #held = false;
@@ -72,8 +78,10 @@ class Fake implements Host {
       await wait(STEP_MS);
       const taken = step === 'network' && control_port === 9000;
       const wrong = step === 'log_in' && password === 'wrong-password';
-      if (!taken && !wrong) continue;
+      const weak = step === 'account' && password === 'password1';
+      if (!taken && !wrong && !weak) continue;
       this.#tell({ type: 'hosting', data: { state: 'stopped' } });
+      if (weak) throw refusal('weak_password', 'the password is among the first that anybody would try');
       if (wrong) throw refusal('invalid_credentials', 'name or password is wrong');
       throw refusal('port_in_use', 'TCP port 9000 is in use by another program; 9010 is free', {
         plane: 'control',
@@ -120,13 +128,15 @@ class Fake implements Host {
     if (address.startsWith('org.example') && organization === null) {
       throw refusal('organization_required', 'the server has more than one organization: name one by its tag');
     }
+    if (organization === 'NOPE') throw refusal('unknown_organization', 'there is no organization with this tag');
+    if (register && password === 'password1') throw refusal('weak_password', 'the password is weak');
     if (register && username === 'taken') throw refusal('username_taken', 'the user name is taken');
     if (password === 'wrong-password') throw refusal('invalid_credentials', 'name or password is wrong');
     this.#enter(address, username, 'Night Shift', false);
   }
 
   async disconnect(): Promise<void> {
-    this.#engine({ type: 'connection', data: { state: 'disconnected' } });
+    this.#engine({ type: 'connection', data: { state: 'disconnected', reason: null } });
     this.#engine({ type: 'room', data: null });
     this.#setEngine({ channel: null });
   }
@@ -180,6 +190,59 @@ class Fake implements Host {
     this.#capture = null;
   }
 
+  async changePassword(change: PasswordChange): Promise<void> {
+    await wait(STEP_MS);
+    this.#accounts.changePassword(change.current, change.new);
+  }
+
+  async logins() {
+    return this.#accounts.logins();
+  }
+
+  async revokeLogin(login: string): Promise<void> {
+    await wait(STEP_MS);
+    this.#accounts.revoke(login);
+  }
+
+  async revokeOtherLogins(): Promise<void> {
+    await wait(STEP_MS);
+    this.#accounts.revokeOthers();
+  }
+
+  async users(query: AccountQuery) {
+    await wait(STEP_MS);
+    return this.#accounts.users(query);
+  }
+
+  async roles() {
+    return this.#accounts.roles();
+  }
+
+  async createUser(request: AccountRequest) {
+    await wait(STEP_MS);
+    return this.#accounts.create(request);
+  }
+
+  async setUserActive(user: number, active: boolean) {
+    await wait(STEP_MS);
+    return this.#accounts.setActive(user, active);
+  }
+
+  async resetPassword(_: number, password: string | null) {
+    await wait(STEP_MS);
+    return this.#accounts.reset(password);
+  }
+
+  async importUsers(file: string, atomic: boolean) {
+    await wait(STEP_MS);
+    return this.#accounts.import(file, atomic);
+  }
+
+  async exportUsers() {
+    await wait(STEP_MS);
+    return '/home/maya/Downloads/voip-users.json';
+  }
+
   async copy(text: string): Promise<void> {
     Object.assign(window, { copied: text });
   }
@@ -197,7 +260,7 @@ class Fake implements Host {
   }
 
   #enter(address: string, username: string, name: string, alone: boolean) {
-    const room = demoRoom(username, name, alone);
+    const room = demoRoom(username, name, alone, alone);
     this.#engine({ type: 'connection', data: { state: 'connected', server: address } });
     this.#engine({ type: 'room', data: room });
     this.#setEngine({ channel: null, muted: false, deafened: false });

@@ -24,6 +24,17 @@ export function openTauri(): Host {
     devices: () => invoke('devices'),
     captureHotkey: () => invoke('capture_hotkey'),
     cancelCapture: () => invoke('cancel_capture'),
+    changePassword: (change) => invoke('change_password', { change }),
+    logins: () => invoke('logins'),
+    revokeLogin: (login) => invoke('revoke_login', { login }),
+    revokeOtherLogins: () => invoke('revoke_other_logins'),
+    users: (query) => invoke('users', { query }),
+    roles: () => invoke('roles'),
+    createUser: (request) => invoke('create_user', { request }),
+    setUserActive: (user, active) => invoke('set_user_active', { user, active }),
+    resetPassword: (user, password) => invoke('reset_password', { user, password }),
+    importUsers: (file, atomic) => invoke('import_users', { file, atomic }),
+    exportUsers: () => invoke('export_users'),
     copy: (text) => invoke('copy', { text }),
   };
 }

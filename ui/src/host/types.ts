@@ -8,17 +8,33 @@
 //   channel-<name> member-<username> leave disconnect
 //   mute deafen ptt-indicator level-meter threshold state-line
 //   settings-open settings-close hotkey-bind hotkey-state
+//   account-open account-close password-current password-new password-again password-submit password-changed
+//   login-<id> login-revoke-<id> logins-revoke-others
+//   members-open members-close members-search members-new members-import members-export
+//   user-<username> user-reset-<username> user-active-<username>
+//   new-user-name new-user-submit made-password
 
+import type { AccountQuery } from './bindings/AccountQuery';
+import type { AccountRequest } from './bindings/AccountRequest';
 import type { AppEvent } from './bindings/AppEvent';
 import type { AppState } from './bindings/AppState';
+import type { CreatedAccount } from './bindings/CreatedAccount';
 import type { Devices } from './bindings/Devices';
 import type { HostRequest } from './bindings/HostRequest';
 import type { HostSetup } from './bindings/HostSetup';
 import type { Hotkey } from './bindings/Hotkey';
+import type { ImportReport } from './bindings/ImportReport';
+import type { Login } from './bindings/Login';
 import type { LoginRequest } from './bindings/LoginRequest';
+import type { PasswordChange } from './bindings/PasswordChange';
+import type { Role } from './bindings/Role';
 import type { Settings } from './bindings/Settings';
+import type { User } from './bindings/User';
+import type { UserPage } from './bindings/UserPage';
 import type { Visit } from './bindings/Visit';
 
+export type { AccountQuery } from './bindings/AccountQuery';
+export type { AccountRequest } from './bindings/AccountRequest';
 export type { AppError } from './bindings/AppError';
 export type { AppEvent } from './bindings/AppEvent';
 export type { AppState } from './bindings/AppState';
@@ -26,6 +42,7 @@ export type { AudioState } from './bindings/AudioState';
 export type { Channel } from './bindings/Channel';
 export type { ClientError } from './bindings/ClientError';
 export type { Connection } from './bindings/Connection';
+export type { CreatedAccount } from './bindings/CreatedAccount';
 export type { DeviceInfo } from './bindings/DeviceInfo';
 export type { Devices } from './bindings/Devices';
 export type { EngineState } from './bindings/EngineState';
@@ -36,9 +53,14 @@ export type { HostSetup } from './bindings/HostSetup';
 export type { Hosting } from './bindings/Hosting';
 export type { Hotkey } from './bindings/Hotkey';
 export type { HotkeyState } from './bindings/HotkeyState';
+export type { ImportLine } from './bindings/ImportLine';
+export type { ImportReport } from './bindings/ImportReport';
 export type { Levels } from './bindings/Levels';
+export type { Login } from './bindings/Login';
 export type { LoginRequest } from './bindings/LoginRequest';
 export type { Member } from './bindings/Member';
+export type { PasswordChange } from './bindings/PasswordChange';
+export type { Role } from './bindings/Role';
 export type { Room } from './bindings/Room';
 export type { RoomChange } from './bindings/RoomChange';
 export type { Settings } from './bindings/Settings';
@@ -46,6 +68,8 @@ export type { Statistics } from './bindings/Statistics';
 export type { TalkerStatistics } from './bindings/TalkerStatistics';
 export type { TalkMode } from './bindings/TalkMode';
 export type { Theme } from './bindings/Theme';
+export type { User } from './bindings/User';
+export type { UserPage } from './bindings/UserPage';
 export type { Visit } from './bindings/Visit';
 
 /** What stands behind the window. Every promise that is refused is refused with an `AppError`. */
@@ -91,6 +115,29 @@ export interface Host {
   captureHotkey(): Promise<Hotkey | null>;
   /** Calls off the waiting. */
   cancelCapture(): Promise<void>;
+
+  /** Changes one's own password; all other devices are logged out. */
+  changePassword(change: PasswordChange): Promise<void>;
+  /** "Your devices". */
+  logins(): Promise<Login[]>;
+  /** Logs one of them out. */
+  revokeLogin(login: string): Promise<void>;
+  /** Logs all of them out but this one. */
+  revokeOtherLogins(): Promise<void>;
+
+  /** Accounts of the organization, a page at a time. This and what follows is for those who manage users. */
+  users(query: AccountQuery): Promise<UserPage>;
+  /** Roles of the organization, highest first. */
+  roles(): Promise<Role[]>;
+  createUser(request: AccountRequest): Promise<CreatedAccount>;
+  /** Lets an account log in, or not any more: then all its devices are logged out at once. */
+  setUserActive(user: number, active: boolean): Promise<User>;
+  /** Gives an account another password; without one it resolves to the one that the server made. */
+  resetPassword(user: number, password: string | null): Promise<string | null>;
+  /** Makes the accounts of a JSON file; with `atomic` all of them or none. */
+  importUsers(file: string, atomic: boolean): Promise<ImportReport>;
+  /** Writes the accounts of the organization into a file; resolves to where it is. */
+  exportUsers(): Promise<string>;
 
   /** Puts a text on the clipboard. */
   copy(text: string): Promise<void>;

@@ -1,15 +1,27 @@
 // The one place that holds the window's state and talks to the host.
 
-import type { AppError, AppEvent, AppState, Host, Levels, Room, Settings } from '../host/types';
+import type { AppError, AppEvent, AppState, Connection, Host, Levels, Room, Settings } from '../host/types';
 import { asError } from './errors';
 import { keepRoom, reduce } from './state';
 
 const QUIET: Levels = { input: -96, transmitting: false };
 
+/** A connection that has ended for good without being asked to. */
+export interface Ending {
+  /** host:port, where that is known. */
+  server: string | null;
+  error: AppError;
+}
+
 /** An error that waits to be read. */
 export interface Notice {
   id: number;
   error: AppError;
+}
+
+function endingOf(connection: Connection, server: string | null): Ending | null {
+  if (connection.state !== 'disconnected' || !connection.reason) return null;
+  return { server, error: { ...connection.reason, port: null } };
 }
 
 export class App {
@@ -21,6 +33,8 @@ export class App {
   notices: Notice[];
   /** The room, and the last one there was while the connection comes back. */
   room: Room | null;
+  /** Why one is out, until somebody has seen to it. */
+  ending: Ending | null;
   /** When the state of the connection last changed, by `performance.now()`. */
   connectionSince: number;
 
@@ -36,6 +50,7 @@ export class App {
     this.levels = $state.raw(QUIET);
     this.notices = $state.raw([]);
     this.room = $state.raw(state.engine.room);
+    this.ending = $state.raw(endingOf(state.engine.connection, null));
     this.connectionSince = $state.raw(performance.now());
     for (const error of state.problems) this.#notice(error);
   }
@@ -68,6 +83,13 @@ export class App {
     const { link } = this.state;
     if (link !== null) this.state = { ...this.state, link: null };
     return link;
+  }
+
+  /** Takes why one is out, once. */
+  takeEnding(): Ending | null {
+    const { ending } = this;
+    this.ending = null;
+    return ending;
   }
 
   /** Changes settings: at once in the window, then in the host. A slider that moves fast saves as fast as that goes. */
@@ -116,7 +138,11 @@ export class App {
     if (event.type === 'settings' && this.#unsaved) return;
     const before = this.state.engine.connection;
     this.state = reduce(this.state, event);
-    if (this.state.engine.connection !== before) this.connectionSince = performance.now();
+    const { connection } = this.state.engine;
+    if (connection !== before) {
+      this.connectionSince = performance.now();
+      this.ending = endingOf(connection, 'server' in before ? before.server : null);
+    }
     this.room = keepRoom(this.room, this.state.engine);
     if (event.type === 'problem') this.#notice(event.data);
     if (event.type !== 'engine') return;

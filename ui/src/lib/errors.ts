@@ -16,6 +16,9 @@ const SPECIFIC = new Set([
   'settings_unreadable',
   'known_servers',
   'settings_not_saved',
+  'file_not_saved',
+  'quota_exceeded',
+  'already_exists',
   'unreachable',
 ]);
 

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 
-import { addressOf, colourOf, decibels, groups, initials, meterPosition, milliseconds, percent } from './format';
+import { addressOf, ago, clock, colourOf, decibels, groups, initials, meterPosition, milliseconds, percent } from './format';
 
 it('groups fingerprints by four', () => {
   expect(groups('0011aabbcc')).toEqual(['0011', 'aabb', 'cc']);
@@ -40,4 +40,23 @@ it('keeps the meter within its ends', () => {
   expect(meterPosition(0)).toBe(1);
   expect(meterPosition(6)).toBe(1);
   expect(meterPosition(-36)).toBeCloseTo(0.5);
+});
+
+it('says how long ago something was', () => {
+  const now = Date.parse('2026-03-10T12:00:00Z');
+  const before = (seconds: number, language = 'en') => ago(new Date(now - seconds * 1000).toISOString(), now, language);
+  expect(before(-30)).toBe('now');
+  expect(before(59)).toBe('now');
+  expect(before(60)).toBe('1 minute ago');
+  expect(before(3_599)).toBe('59 minutes ago');
+  expect(before(7_200, 'de')).toBe('vor 2 Stunden');
+  expect(before(86_400)).toBe('yesterday');
+  expect(before(15 * 86_400)).toBe('2 weeks ago');
+  expect(before(400 * 86_400)).toBe('last year');
+});
+
+it('writes a time of today without the day', () => {
+  const now = new Date(2026, 2, 10, 12).getTime();
+  expect(clock(new Date(2026, 2, 10, 15, 5).toISOString(), now, 'de')).toBe('15:05');
+  expect(clock(new Date(2026, 2, 11, 15, 5).toISOString(), now, 'de')).toBe('11.03.26, 15:05');
 });

@@ -45,3 +45,27 @@ export function meterPosition(level: number): number {
 export function addressOf(link: string): string {
   return /^\w+:\/\/([^/?#]+)/.exec(link)?.[1] ?? link;
 }
+
+const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
+  ['year', 365 * 86_400],
+  ['month', 30 * 86_400],
+  ['week', 7 * 86_400],
+  ['day', 86_400],
+  ['hour', 3_600],
+  ['minute', 60],
+];
+
+/** How long ago a moment is, in the largest unit that fits. Clocks that differ make no future: that is now. */
+export function ago(moment: string, now: number, language: string): string {
+  const seconds = Math.max(0, (now - Date.parse(moment)) / 1000);
+  const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? ['second', Infinity];
+  const words = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
+  return words.format(-Math.floor(seconds / size), unit);
+}
+
+/** The time of day of a moment, with its day where that is another one. */
+export function clock(moment: string, now: number, language: string): string {
+  const [date, today] = [new Date(moment), new Date(now)];
+  const same = date.toDateString() === today.toDateString();
+  return date.toLocaleString(language, { timeStyle: 'short', dateStyle: same ? undefined : 'short' });
+}

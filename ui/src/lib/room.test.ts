@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import type { Member, Room, RoomChange } from '../host/types';
-import { applyChange, membersOf, ownMember } from './room';
+import { applyChange, managesUsers, membersOf, ownMember } from './room';
 
 const member = (session: number, rest: Partial<Member> = {}): Member => ({
   session,
@@ -78,4 +78,9 @@ it('knows oneself, and who is where', () => {
   const start = room(member(1, { display_name: 'Zoe' }), member(2, { display_name: 'Ann' }), member(3, { channel: 2 }));
   expect(ownMember(start)?.display_name).toBe('Zoe');
   expect(membersOf(start, 1).map(({ display_name }) => display_name)).toEqual(['Ann', 'Zoe']);
+});
+
+it('offers the accounts to those who manage them', () => {
+  const may = (permissions: number) => managesUsers({ ...room(member(1)), permissions });
+  expect([0, 3, 1 << 12, 1 << 13, 1 << 17].map(may)).toEqual([false, false, false, true, true]);
 });

@@ -33,6 +33,14 @@ export function applyChange(room: Room, change: RoomChange): Room {
   }
 }
 
+const MANAGE_USERS = 1 << 13;
+const ADMINISTRATOR = 1 << 17;
+
+/** Whether one may see and change the accounts of the organization. */
+export function managesUsers(room: Room): boolean {
+  return (room.permissions & (MANAGE_USERS | ADMINISTRATOR)) !== 0;
+}
+
 /** One's own entry. */
 export function ownMember(room: Room): Member | undefined {
   return room.members.find((member) => member.session === room.session);

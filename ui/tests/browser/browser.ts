@@ -90,3 +90,46 @@ export async function tabTo(page: Page, testid: string): Promise<void> {
   }
   throw new Error(`the keyboard does not reach ${testid}`);
 }
+
+/** Says something as the app would. */
+export async function tell(page: Page, ...events: object[]): Promise<void> {
+  await page.evaluate((all) => {
+    const { fake } = window as unknown as { fake: { emit(event: unknown): void } };
+    for (const event of all) fake.emit(event);
+  }, events);
+}
+
+/** Ends the login from elsewhere. */
+export async function putOut(page: Page): Promise<void> {
+  const reason = { code: 'login_revoked', message: 'the login was revoked' };
+  await tell(
+    page,
+    { type: 'engine', data: { type: 'room', data: null } },
+    { type: 'engine', data: { type: 'connection', data: { state: 'disconnected', reason } } },
+  );
+}
+
+export async function openAccount(page: Page): Promise<void> {
+  await page.getByTestId('account-open').click();
+  await page.getByTestId('login-here').waitFor();
+}
+
+export async function openMembers(page: Page): Promise<void> {
+  await page.getByTestId('members-open').click();
+  await page.getByTestId('user-maya').waitFor();
+}
+
+/** A file of accounts: two that can be taken, one that is there, two that are broken. */
+export const IMPORT = {
+  name: 'users.json',
+  mimeType: 'application/json',
+  buffer: Buffer.from(
+    JSON.stringify([
+      { username: 'gwen', password: 'velvet-anchor-7' },
+      { username: 'alice', password: 'velvet-anchor-7' },
+      { username: 'hugo', password: 'short' },
+      { username: 'ivan', password: 'velvet-anchor-8' },
+      { password: 'velvet-anchor-7' },
+    ]),
+  ),
+};

@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import type { Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
 
-import { open, picture } from './browser';
+import { IMPORT, open, openAccount, openMembers, picture, putOut } from './browser';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
@@ -83,7 +83,139 @@ const SCREENS: Screen[] = [
       await page.getByTestId('login-register-toggle').click();
     },
   },
+  {
+    name: 'login-organization-unknown',
+    query: 'scene=fresh',
+    go: async (page) => {
+      await visit(page, 'org.example?fp=x');
+      await fill(page, { 'login-username': 'maya', 'login-password': 'correct horse' });
+      await page.getByTestId('login-submit').click();
+      await fill(page, { 'login-organization': 'NOPE' });
+      await page.getByTestId('login-submit').click();
+      await page.getByText('There is no organization').or(page.getByText('Hier gibt es keine')).waitFor();
+    },
+  },
+  {
+    name: 'login-revoked',
+    query: 'scene=connected',
+    go: async (page) => {
+      await page.getByTestId('channel-General').waitFor();
+      await putOut(page);
+      await page.getByTestId('login-submit').waitFor();
+    },
+  },
   { name: 'main', query: 'scene=connected' },
+  { name: 'main-admin', query: 'scene=admin' },
+  { name: 'account', query: 'scene=connected', go: (page) => openAccount(page) },
+  {
+    name: 'account-problems',
+    query: 'scene=connected',
+    go: async (page) => {
+      await openAccount(page);
+      await fill(page, { 'password-current': 'correct horse', 'password-new': 'password1', 'password-again': 'password1' });
+      await page.getByTestId('password-submit').click();
+      await page.locator('[data-testid=password-new][aria-invalid]').waitFor();
+    },
+  },
+  {
+    name: 'account-changed',
+    query: 'scene=connected',
+    go: async (page) => {
+      await openAccount(page);
+      const password = 'velvet-anchor-7';
+      await fill(page, { 'password-current': 'correct horse', 'password-new': password, 'password-again': password });
+      await page.getByTestId('password-submit').click();
+      await page.getByTestId('password-changed').waitFor();
+    },
+  },
+  {
+    name: 'account-others',
+    query: 'scene=connected',
+    go: async (page) => {
+      await openAccount(page);
+      await page.getByTestId('logins-revoke-others').click();
+    },
+  },
+  { name: 'members', query: 'scene=admin', go: (page) => openMembers(page) },
+  {
+    name: 'members-none',
+    query: 'scene=admin',
+    go: async (page) => {
+      await openMembers(page);
+      await page.getByTestId('members-search').fill('zzz');
+      await expect.poll(() => page.getByTestId('user-maya').count()).toBe(0);
+    },
+  },
+  {
+    name: 'members-exported',
+    query: 'scene=admin',
+    go: async (page) => {
+      await openMembers(page);
+      await page.getByTestId('members-export').click();
+      await page.getByTestId('members-saved').waitFor();
+    },
+  },
+  {
+    name: 'members-new',
+    query: 'scene=admin',
+    go: async (page) => {
+      await openMembers(page);
+      await page.getByTestId('members-new').click();
+      await page.getByTestId('new-user-own').check({ force: true });
+      await fill(page, { 'new-user-name': 'taken', 'new-user-own-password': 'velvet-anchor-7' });
+      await page.getByTestId('new-user-submit').click();
+      await page.locator('[data-testid=new-user-name][aria-invalid]').waitFor();
+    },
+  },
+  {
+    name: 'members-made',
+    query: 'scene=admin',
+    go: async (page) => {
+      await openMembers(page);
+      await page.getByTestId('members-new').click();
+      await fill(page, { 'new-user-name': 'zoe' });
+      await page.getByTestId('new-user-submit').click();
+      await page.getByTestId('made-password').waitFor();
+    },
+  },
+  {
+    name: 'members-reset',
+    query: 'scene=admin',
+    go: async (page) => {
+      await openMembers(page);
+      await page.getByTestId('user-reset-alice').click();
+      await page.getByTestId('reset-submit').waitFor();
+    },
+  },
+  {
+    name: 'members-disable',
+    query: 'scene=admin',
+    go: async (page) => {
+      await openMembers(page);
+      await page.getByTestId('user-active-bob').click();
+      await page.getByTestId('switch-user-confirm').waitFor();
+    },
+  },
+  {
+    name: 'members-import',
+    query: 'scene=admin',
+    go: async (page) => {
+      await openMembers(page);
+      await page.getByTestId('members-import').click();
+      await page.getByTestId('import-submit').waitFor();
+    },
+  },
+  {
+    name: 'members-report',
+    query: 'scene=admin',
+    go: async (page) => {
+      await openMembers(page);
+      await page.getByTestId('members-import').click();
+      await page.getByTestId('import-file').setInputFiles(IMPORT);
+      await page.getByTestId('import-submit').click();
+      await page.getByTestId('import-lines').waitFor();
+    },
+  },
   { name: 'main-alone', query: 'scene=alone' },
   { name: 'main-activation', query: 'scene=connected&mode=voice_activation' },
   { name: 'main-german', query: 'scene=hosting&language=de' },

@@ -3,7 +3,7 @@
 import type { Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
 
-import { focused, open, tabTo } from './browser';
+import { focused, IMPORT, open, openAccount, openMembers, putOut, tabTo, tell } from './browser';
 
 const alerts = (page: Page) => page.getByRole('alert');
 const read = (page: Page, testid: string) => page.getByTestId(testid);
@@ -182,6 +182,257 @@ describe('joining', () => {
   });
 });
 
+describe('hosting for the first time', () => {
+  it('says at the password that it is one that anybody would try, and goes on with another', async () => {
+    const page = await open('scene=fresh&still');
+    await read(page, 'start-host').click();
+    await read(page, 'host-name').fill('maya');
+    await read(page, 'host-password').fill('password1');
+    await page.locator('summary').click();
+    await read(page, 'host-control-port').fill('9100');
+    await read(page, 'host-submit').click();
+    await page.getByText('This password is among the first').waitFor();
+    await expect.poll(() => focused(page)).toBe('host-password');
+    await read(page, 'host-password').fill('velvet-anchor-7');
+    await page.keyboard.press('Enter');
+    await read(page, 'invite-link').waitFor();
+    await read(page, 'members-open').waitFor();
+  });
+});
+
+describe('organizations', () => {
+  it('asks for the tag when the server does, in words, with the keyboard there', async () => {
+    const page = await open('scene=fresh&still');
+    await join(page, 'voip://org.example:9000/?fp=00');
+    await read(page, 'login-username').fill('maya');
+    await read(page, 'login-password').fill('correct horse');
+    expect(await read(page, 'login-organization').count()).toBe(0);
+    await read(page, 'login-submit').click();
+    await page.getByText('This server is shared by several organizations').waitFor();
+    await expect.poll(() => focused(page)).toBe('login-organization');
+    expect(await alerts(page).count()).toBe(0);
+
+    await page.keyboard.type('NOPE');
+    await page.keyboard.press('Enter');
+    await page.getByText('There is no organization with this tag here.').waitFor();
+    await expect.poll(() => focused(page)).toBe('login-organization');
+    await read(page, 'login-organization').fill('NIGHT');
+    await page.keyboard.press('Enter');
+    await read(page, 'channel-General').waitFor();
+  });
+
+  it('asks for it at a registration, too, and says what is wrong with the password at its field', async () => {
+    const page = await open('scene=fresh&still');
+    await join(page, 'voip://org.example:9000/?fp=00');
+    await read(page, 'login-register-toggle').click();
+    await read(page, 'login-username').fill('nina');
+    await read(page, 'login-password').fill('password1');
+    await read(page, 'login-submit').click();
+    await read(page, 'login-organization').fill('NIGHT');
+    await page.keyboard.press('Enter');
+    await page.getByText('This password is among the first').waitFor();
+    await expect.poll(() => focused(page)).toBe('login-password');
+  });
+});
+
+describe('one\'s account', () => {
+  it('says who was put out why, and where to log in again', async () => {
+    const page = await open('scene=connected&still');
+    await openAccount(page);
+    await putOut(page);
+    await read(page, 'login-submit').waitFor();
+    expect(await alerts(page).textContent()).toContain('This device was logged out');
+    expect(await read(page, 'login-username').inputValue()).toBe('maya');
+    await read(page, 'login-password').fill('correct horse');
+    await page.keyboard.press('Enter');
+    await read(page, 'channel-General').waitFor();
+  });
+
+  it('shows the devices, this one first, and logs another one out by keyboard', async () => {
+    const page = await open('scene=connected&still');
+    await tabTo(page, 'account-open');
+    await page.keyboard.press('Enter');
+    await read(page, 'login-here').waitFor();
+    const rows = page.locator('[data-testid^=login-]').filter({ has: page.locator('svg') });
+    expect(await rows.first().textContent()).toContain('This device');
+    expect(await read(page, 'login-phone').textContent()).toContain('Connected now');
+    expect(await read(page, 'login-old').textContent()).toContain('last active 2 weeks ago');
+    expect(await read(page, 'login-revoke-here').count()).toBe(0);
+    await tabTo(page, 'login-revoke-phone');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => read(page, 'login-phone').count()).toBe(0);
+    await page.getByText('VoIP – maya-laptop was logged out.').waitFor({ state: 'attached' });
+    await page.keyboard.press('Escape');
+    await expect.poll(() => focused(page)).toBe('account-open');
+  });
+
+  it('logs out everywhere else after a question', async () => {
+    const page = await open('scene=connected&still');
+    await openAccount(page);
+    await read(page, 'logins-revoke-others').click();
+    await page.getByText('2 other devices lose their connection').waitFor();
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    expect(await read(page, 'login-phone').count()).toBe(1);
+    await read(page, 'logins-revoke-others').click();
+    await read(page, 'logins-others-confirm').click();
+    await page.getByText('You are logged in nowhere else.').waitFor();
+  });
+
+  it('changes the password, and says at the fields what is wrong', async () => {
+    const page = await open('scene=connected&still');
+    await openAccount(page);
+    const type = async (current: string, wanted: string, again: string) => {
+      await read(page, 'password-current').fill(current);
+      await read(page, 'password-new').fill(wanted);
+      await read(page, 'password-again').fill(again);
+      await read(page, 'password-submit').click();
+    };
+    await type('correct horse', 'velvet-anchor-7', 'velvet-anchor-8');
+    await page.getByText('The two are not the same.').waitFor();
+    expect(await focused(page)).toBe('password-again');
+    await type('wrong-password', 'velvet-anchor-7', 'velvet-anchor-7');
+    await page.getByText('This is not your current password.').waitFor();
+    await expect.poll(() => focused(page)).toBe('password-current');
+    await type('correct horse', 'password1', 'password1');
+    await page.getByText('This password is among the first').waitFor();
+    await expect.poll(() => focused(page)).toBe('password-new');
+    await type('correct horse', 'velvet-anchor-7', 'velvet-anchor-7');
+    await read(page, 'password-changed').waitFor();
+    expect(await read(page, 'password-current').inputValue()).toBe('');
+    await page.getByText('You are logged in nowhere else.').waitFor();
+  });
+});
+
+describe('members', () => {
+  it('are there for those who manage them, and for nobody else', async () => {
+    expect(await read(await open('scene=connected&still'), 'members-open').count()).toBe(0);
+    expect(await read(await open('scene=admin&still'), 'members-open').count()).toBe(1);
+  });
+
+  it('are found, filtered and read page by page', async () => {
+    const page = await open('scene=admin&still');
+    await openMembers(page);
+    expect(await focused(page)).toBe('members-search');
+    const rows = page.locator('li[data-testid^=user-]');
+    expect([await rows.count(), await read(page, 'members-count').textContent()]).toEqual([20, '48 members']);
+    await read(page, 'members-more').click();
+    await expect.poll(() => rows.count()).toBe(40);
+    await read(page, 'members-more').click();
+    await expect.poll(() => rows.count()).toBe(48);
+    expect(await read(page, 'members-more').count()).toBe(0);
+    await read(page, 'members-search').fill('DA');
+    await expect.poll(() => rows.count()).toBe(1);
+    await read(page, 'members-search').fill('a');
+    await expect.poll(() => rows.count()).toBe(5);
+    await read(page, 'members-shown-disabled').check({ force: true });
+    await expect.poll(() => rows.count()).toBe(1);
+    await read(page, 'members-search').fill('nobody at all');
+    await page.getByText('Nobody is found.').waitFor();
+  });
+
+  it('are made by keyboard, with a password that is shown once', async () => {
+    const page = await open('scene=admin&still');
+    await openMembers(page);
+    await tabTo(page, 'members-new');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => focused(page)).toBe('new-user-name');
+    await page.keyboard.press('Enter');
+    await page.getByText('Type a name.').waitFor();
+    await page.keyboard.type('zoe');
+    await page.keyboard.press('Enter');
+    await read(page, 'made-password').waitFor();
+    await page.getByRole('button', { name: 'Copy: Password' }).click();
+    const copied = await page.evaluate(() => (window as unknown as { copied: string }).copied);
+    expect(copied).toBe(await read(page, 'made-password').inputValue());
+    await tabTo(page, 'made-done');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => read(page, 'new-user').count()).toBe(0);
+    await expect.poll(() => focused(page)).toBe('members-new');
+    await read(page, 'user-zoe').waitFor();
+    expect(await page.content()).not.toContain(copied);
+  });
+
+  it('get a role and a password of the administrator\'s choice', async () => {
+    const page = await open('scene=admin&still');
+    await openMembers(page);
+    await read(page, 'members-new').click();
+    await read(page, 'new-user-name').fill('zoe');
+    await read(page, 'new-user-role').selectOption({ label: 'Officer' });
+    expect(await read(page, 'new-user-role').locator('option').allTextContents()).toEqual(['Officer', 'Member', 'Guest']);
+    await read(page, 'new-user-own').check({ force: true });
+    await read(page, 'new-user-own-password').fill('password1');
+    await read(page, 'new-user-submit').click();
+    await page.getByText('This password is among the first').waitFor();
+    await read(page, 'new-user-own-password').fill('velvet-anchor-7');
+    await read(page, 'new-user-submit').click();
+    await page.getByText('zoe can log in now.').waitFor();
+    expect(await read(page, 'made-password').count()).toBe(0);
+    await read(page, 'made-done').click();
+    expect(await read(page, 'user-zoe').textContent()).toContain('Officer');
+  });
+
+  it('are disabled and enabled after a question; one\'s own account and higher ones are not offered', async () => {
+    const page = await open('scene=admin&still');
+    await openMembers(page);
+    const active = () => read(page, 'user-bob').getAttribute('data-active');
+    await read(page, 'user-active-bob').click();
+    await page.keyboard.press('Escape');
+    expect(await active()).toBe('true');
+    await read(page, 'user-active-bob').click();
+    await read(page, 'switch-user-confirm').click();
+    await expect.poll(active).toBe('false');
+    await expect.poll(() => focused(page)).toBe('user-active-bob');
+    await page.getByRole('button', { name: 'Enable bob' }).click();
+    await read(page, 'switch-user-confirm').click();
+    await expect.poll(active).toBe('true');
+    expect(await read(page, 'user-active-maya').count()).toBe(0);
+    expect(await read(page, 'user-farah').textContent()).toContain('Not yours to change');
+  });
+
+  it('get a new password', async () => {
+    const page = await open('scene=admin&still');
+    await openMembers(page);
+    await read(page, 'user-reset-alice').click();
+    await read(page, 'reset-submit').click();
+    expect((await read(page, 'made-password').inputValue()).length).toBeGreaterThan(8);
+    await read(page, 'made-done').click();
+    await expect.poll(() => focused(page)).toBe('user-reset-alice');
+  });
+
+  it('are imported from a file, with a report by line, or not at all', async () => {
+    const page = await open('scene=admin&still');
+    await openMembers(page);
+    await read(page, 'members-import').click();
+    await read(page, 'import-submit').click();
+    await page.getByText('Choose a file.', { exact: true }).waitFor();
+    await expect.poll(() => focused(page)).toBe('import-file');
+    await read(page, 'import-file').setInputFiles(IMPORT);
+    await read(page, 'import-atomic').check();
+    await read(page, 'import-submit').click();
+    await page.getByText('Nothing was imported: 2 entries cannot be taken.').waitFor();
+    await read(page, 'import-atomic').uncheck();
+    await read(page, 'import-submit').click();
+    await page.getByText('2 accounts were created.').waitFor();
+    expect(await read(page, 'import-lines').locator('li').nth(2).textContent()).toContain('password: 8 to 128 characters');
+    await read(page, 'import-file').setInputFiles({ ...IMPORT, buffer: Buffer.from('nonsense') });
+    await read(page, 'import-submit').click();
+    await page.getByText('The file cannot be read as a list of accounts.').waitFor();
+    expect(await read(page, 'import-lines').count()).toBe(0);
+    await read(page, 'import-file').setInputFiles({ ...IMPORT, buffer: Buffer.alloc(8 * 1024 * 1024 + 1) });
+    await read(page, 'import-submit').click();
+    await page.getByText('larger than 8 MiB').waitFor();
+    await read(page, 'import-close').click();
+    await expect.poll(() => read(page, 'members-count').textContent()).toBe('50 members');
+  });
+
+  it('are exported, and the window says where to', async () => {
+    const page = await open('scene=admin&still');
+    await openMembers(page);
+    await read(page, 'members-export').click();
+    expect(await read(page, 'members-saved').inputValue()).toMatch(/voip-users\.json$/);
+  });
+});
+
 describe('inside', () => {
   it('joins a channel by a click, and not one that is closed', async () => {
     const page = await open('scene=connected&still');
@@ -215,13 +466,13 @@ describe('inside', () => {
 
   it('counts down while it reconnects, keeps the room in view, and comes back', async () => {
     const page = await open('scene=connected&still');
-    await page.evaluate(() => {
-      const { fake } = window as unknown as { fake: { emit(event: unknown): void } };
-      fake.emit({ type: 'engine', data: { type: 'room', data: null } });
-      const reason = { code: 'connection_lost', message: 'x' };
-      const data = { state: 'reconnecting', server: 's:9000', attempt: 1, retry_in_ms: 2400, reason };
-      fake.emit({ type: 'engine', data: { type: 'connection', data } });
-    });
+    const reason = { code: 'connection_lost', message: 'x' };
+    const data = { state: 'reconnecting', server: 's:9000', attempt: 1, retry_in_ms: 2400, reason };
+    await tell(
+      page,
+      { type: 'engine', data: { type: 'room', data: null } },
+      { type: 'engine', data: { type: 'connection', data } },
+    );
     await page.getByText('Next try in 3 s').waitFor();
     await page.getByText('Next try in 1 s').waitFor();
     await page.getByText('Trying now').waitFor();
@@ -291,12 +542,8 @@ describe('inside', () => {
 
   it('shows what nobody asked for as an alert that can be put away', async () => {
     const page = await open('scene=connected&still');
-    await page.evaluate(() => {
-      const { fake } = window as unknown as { fake: { emit(event: unknown): void } };
-      const error = { code: 'device_failed', message: 'USB Headset is gone', port: null };
-      fake.emit({ type: 'problem', data: error });
-      fake.emit({ type: 'engine', data: { type: 'problem', data: error } });
-    });
+    const error = { code: 'device_failed', message: 'USB Headset is gone', port: null };
+    await tell(page, { type: 'problem', data: error }, { type: 'engine', data: { type: 'problem', data: error } });
     expect(await alerts(page).count()).toBe(1);
     expect(await alerts(page).textContent()).toContain('USB Headset is gone');
     await page.getByRole('button', { name: 'Dismiss' }).click();

@@ -4,7 +4,11 @@ import type { ClientError } from "./ClientError";
 /**
  * How far the connection is.
  */
-export type Connection = { "state": "disconnected" } | { "state": "connecting", 
+export type Connection = { "state": "disconnected", 
+/**
+ * Why, where nobody asked for it: trying again by itself would not help.
+ */
+reason: ClientError | null, } | { "state": "connecting", 
 /**
  * host:port.
  */

@@ -1,0 +1,27 @@
+//! Every statement has a name and stands in a list, so that a test can prepare each on both databases.
+
+/// Declares constants of SQL, and `STATEMENTS`: all of them by name.
+macro_rules! declare {
+    ($($name:ident = $sql:expr;)*) => {
+        $(pub(super) const $name: &str = $sql;)*
+        pub(super) const STATEMENTS: &[(&str, &str)] =
+            &[$((concat!(module_path!(), "::", stringify!($name)), $name)),*];
+    };
+}
+pub(super) use declare;
+
+/// All statements of the store, by name. Placeholders are `$1`, `$2`, …
+pub fn statements() -> impl Iterator<Item = (&'static str, &'static str)> {
+    [
+        super::audit::STATEMENTS,
+        super::channels::STATEMENTS,
+        super::logins::STATEMENTS,
+        super::memberships::STATEMENTS,
+        super::organizations::STATEMENTS,
+        super::roles::STATEMENTS,
+        super::users::STATEMENTS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}

@@ -1,0 +1,132 @@
+//! What a server does by itself: closes the connections of ended logins, forgets what is past.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use time::OffsetDateTime;
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    auth::Limits,
+    hub::HubHandle,
+    store::{Store, StoreError},
+};
+
+/// Logins that were ended elsewhere, at the shell or by another server, are looked for this often: a revoked one is out
+/// within a second.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Those are looked at again that ended this long before the last look: the clocks of two machines differ, and somebody
+/// may connect in the moment in which their login ends.
+const LOOK_BACK: time::Duration = time::Duration::seconds(60);
+/// A look that takes longer is given up; the next one looks for the same.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The past is forgotten this often.
+const SWEEP_EVERY: Duration = Duration::from_mins(10);
+/// Ended logins stay in the database for so long, for those who look back.
+const KEEP_ENDED: time::Duration = time::Duration::days(1);
+/// Audit rows that are forgotten at a time: others write in between.
+const FORGET_AT_ONCE: u32 = 1_000;
+
+/// Closes the connections of logins that have ended, wherever they were ended.
+pub(crate) struct Watch {
+    /// Whose rows.
+    pub(crate) store: Store,
+    /// Whose connections.
+    pub(crate) hub: HubHandle,
+    /// Told when a login was ended here.
+    pub(crate) revoked: Arc<Notify>,
+}
+
+impl Watch {
+    /// Runs until `shutdown`.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let mut looked_at = OffsetDateTime::now_utc();
+        let mut reachable = true;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = timeout(LOOK_EVERY, self.revoked.notified()) => {}
+            }
+            let now = OffsetDateTime::now_utc();
+            // From the last look that succeeded: nothing is missed while the database is away.
+            let since = looked_at.min(now) - LOOK_BACK;
+            let looked = timeout(LOOK_TIMEOUT, self.store.ended_since(since, now)).await;
+            let looked = looked.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".into())));
+            match looked {
+                Ok(ended) => {
+                    let ended: HashSet<_> = ended.into_iter().collect();
+                    if !ended.is_empty() {
+                        self.hub.end_logins(ended).await;
+                    }
+                    (looked_at, reachable) = (now, true);
+                }
+                Err(error) => {
+                    if std::mem::take(&mut reachable) {
+                        tracing::warn!(%error, "ended logins cannot be looked for: their connections stay until they can");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Forgets what is past.
+pub(crate) struct Sweep {
+    /// Whose rows.
+    pub(crate) store: Store,
+    /// Whose attempts.
+    pub(crate) limits: Arc<Limits>,
+    /// Spent refresh tokens are known for so long.
+    pub(crate) refresh: time::Duration,
+    /// Audit rows are kept for so long.
+    pub(crate) retention: Option<time::Duration>,
+}
+
+impl Sweep {
+    /// Runs until `shutdown`.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let mut sweep = interval(SWEEP_EVERY);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = sweep.tick() => {}
+            }
+            self.limits.sweep();
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                result = self.forget(OffsetDateTime::now_utc()) => {
+                    if let Err(error) = result {
+                        tracing::warn!(%error, "the past is not forgotten yet");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn forget(&self, now: OffsetDateTime) -> Result<(), StoreError> {
+        let mut transaction = self.store.begin().await?;
+        let logins = transaction.delete_logins_before(now - KEEP_ENDED).await?;
+        let tokens = transaction.delete_spent_before(now - self.refresh).await?;
+        transaction.commit().await?;
+        let mut rows = 0;
+        if let Some(retention) = self.retention {
+            loop {
+                let mut transaction = self.store.begin().await?;
+                let some = transaction.delete_audit_before(now - retention, FORGET_AT_ONCE).await?;
+                transaction.commit().await?;
+                rows += some;
+                if some < u64::from(FORGET_AT_ONCE) {
+                    break;
+                }
+            }
+        }
+        if logins + tokens + rows > 0 {
+            tracing::info!(logins, tokens, audit_rows = rows, "the past is forgotten");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,439 @@
+//! What accounts cost, on SQLite and on PostgreSQL: measured, compared with what was promised, and told as a table.
+//! Ends with 1 when a bound is missed.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::{
+    hint::black_box,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use axum::{Router, body::Body, http::Request};
+use serde_json::json;
+use time::OffsetDateTime;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Notify,
+    task::JoinSet,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
+use voip_protocol::{OrganizationId, UserId, control::Credentials};
+use voip_server::{
+    Store,
+    auth::{Accounts, Limits, Origin, Passwords, Policy, Tokens},
+    config::SecurityConfig,
+    control::{self, Control},
+    hub::{Hub, HubHandle, Tenant},
+    metrics::Metrics,
+    store::{AuditEntry, ChannelFields, DatabaseKind, NewUser, OrganizationFields},
+    voice::VoicePlane,
+};
+use voip_tests::{
+    database::Database,
+    postgres::{Durability, Postgres},
+    rest::Rest,
+    server::{ADMIN, JWT_SECRET, PASSWORD, TestServer},
+};
+
+/// Accounts in the database: a look-up in an empty one proves nothing.
+const PEOPLE: usize = 10_000;
+/// Of the organization that is listed.
+const CHANNELS: usize = 1_000;
+/// Logins of each kind that are compared.
+const TRIES: usize = 2_000;
+/// Two means that are the same differ by more than this once in a thousand times.
+const WELCH_LIMIT: f64 = 3.29;
+/// What a load is measured for.
+const LOAD: Duration = Duration::from_secs(6);
+
+fn main() {
+    // Cargo asks a program of benches for its tests, too: it has none.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let missed = runtime.block_on(measure());
+    if missed > 0 {
+        eprintln!("{missed} of the bounds are missed");
+        std::process::exit(1);
+    }
+}
+
+async fn measure() -> usize {
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let raw = raw_argon2();
+    println!("{cores} cores; one Argon2id of the product's parameters takes {} at its median\n", shown(raw));
+    let mut table = Table::default();
+    let postgres = tokio::task::block_in_place(|| Postgres::start(Durability::Full));
+    for database in [Database::sqlite(), Database::of_postgres(&postgres).await] {
+        table.kind = database.kind.to_string();
+        in_process(&database, &mut table, raw).await;
+        over_the_network(&database, &mut table, raw, cores).await;
+    }
+    table.missed
+}
+
+/// Figures beside their bounds, as they come.
+#[derive(Default)]
+struct Table {
+    kind: String,
+    missed: usize,
+}
+
+impl Table {
+    fn row(&mut self, figure: &str, value: &str, bound: &str, kept: bool) {
+        if !kept {
+            self.missed += 1;
+        }
+        let verdict = if kept { "" } else { "  MISSED" };
+        println!("{:<10}  {figure:<62} {value:>12}   {bound}{verdict}", self.kind);
+    }
+
+    fn time(&mut self, figure: &str, value: Duration, most: Duration) {
+        self.row(figure, &shown(value), &format!("at most {}", shown(most)), value <= most);
+    }
+
+    fn rate(&mut self, figure: &str, value: f64, least: f64) {
+        self.row(figure, &format!("{value:.1}/s"), &format!("at least {least:.1}/s"), value >= least);
+    }
+}
+
+fn shown(time: Duration) -> String {
+    let microseconds = time.as_secs_f64() * 1e6;
+    if microseconds < 1_000.0 {
+        format!("{microseconds:.1} µs")
+    } else {
+        format!("{:.2} ms", microseconds / 1e3)
+    }
+}
+
+fn percentile(times: &mut [Duration], percent: usize) -> Duration {
+    times.sort_unstable();
+    times[(times.len() - 1) * percent / 100]
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    percentile(times, 50)
+}
+
+/// One hash at a time, with nothing around it.
+fn raw_argon2() -> Duration {
+    let params = Params::new(19_456, 2, 1, None).unwrap();
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let mut times: Vec<_> = (0..40)
+        .map(|_| {
+            let started = Instant::now();
+            black_box(argon2.hash_password(PASSWORD.as_bytes()).unwrap());
+            started.elapsed()
+        })
+        .collect();
+    median(&mut times)
+}
+
+/// The server without sockets.
+struct Inside {
+    store: Store,
+    accounts: Accounts,
+    tokens: Arc<Tokens>,
+    router: Router,
+    organization: OrganizationId,
+    stop: CancellationToken,
+}
+
+impl Inside {
+    async fn over(database: &Database) -> Self {
+        let store = database.store().await;
+        let passwords = Arc::new(Passwords::new(0).unwrap());
+        let organization = fill(&store, &passwords).await;
+        let tokens = Arc::new(Tokens::new(&JWT_SECRET.to_owned().into(), 60));
+        let config = SecurityConfig {
+            // The account that wrong passwords are tried on must not be locked: that is another path.
+            lockout_attempts: u32::MAX,
+            logins_per_minute_by_address: 0,
+            logins_per_minute_by_account: 0,
+            registrations_per_hour_by_address: 0,
+            ..SecurityConfig::default()
+        };
+        let accounts = Accounts::new(
+            store.clone(),
+            passwords,
+            Arc::clone(&tokens),
+            Policy::from(&config),
+            Arc::new(Notify::new()),
+        );
+        let stop = CancellationToken::new();
+        let voice = VoicePlane::default();
+        let entropy = |bytes: &mut [u8]| SystemRandom::new().fill(bytes).unwrap();
+        let hub = Hub::new(Tenant::load_all(&store).await.unwrap(), 0, Box::new(entropy));
+        let control = Control {
+            accounts: accounts.clone(),
+            limits: Arc::new(Limits::new(&config)),
+            hub: HubHandle::spawn(hub, Arc::clone(&voice.routing), stop.clone()),
+            sockets: TaskTracker::new(),
+            voice,
+            metrics: Arc::new(Metrics::default()),
+            metrics_public: false,
+        };
+        Self { store, accounts, tokens, router: control::router(control), organization, stop }
+    }
+
+    async fn login(&self, username: &str, password: &str) -> Option<String> {
+        let credentials = json!({ "username": username, "password": password });
+        let credentials: Credentials = serde_json::from_value(credentials).unwrap();
+        let (origin, now) = (Origin::default(), OffsetDateTime::now_utc());
+        let reply = self.accounts.login(self.organization, credentials, &origin, now).await;
+        reply.ok().map(|reply| reply.access_token.expose().to_owned())
+    }
+}
+
+/// An organization of many people and channels.
+async fn fill(store: &Store, passwords: &Passwords) -> OrganizationId {
+    let now = OffsetDateTime::now_utc();
+    let hash = passwords.hash(PASSWORD.to_owned().into()).await.unwrap();
+    let mut transaction = store.begin().await.unwrap();
+    let fields = OrganizationFields { max_users: i64::MAX, ..OrganizationFields::new("Bench", "BENCH") };
+    let organization = transaction.create_organization(fields, now).await.unwrap();
+    let permissions = voip_protocol::Permissions::MEMBER;
+    let member = transaction.create_role(organization, "Member", permissions, 10).await.unwrap();
+    for number in 0..CHANNELS {
+        let name = format!("Channel {number}");
+        let channel = ChannelFields {
+            name: &name,
+            description: "where people of the one or the other kind meet",
+            position: number as i64,
+            ..ChannelFields::default()
+        };
+        transaction.create_channel(organization, channel).await.unwrap();
+    }
+    for number in 0..PEOPLE {
+        let name = format!("user{number}");
+        let user = NewUser {
+            organization,
+            username: &name,
+            display_name: &name,
+            email: None,
+            password_hash: &hash,
+            active: true,
+            created_via: "seed",
+            roles: &[member],
+        };
+        let audit = AuditEntry {
+            organization: Some(organization),
+            actor: None,
+            action: "user_created",
+            resource: &name,
+            details: json!({}),
+            ip_address: None,
+        };
+        transaction.create_user(user, &audit, now).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    organization
+}
+
+async fn in_process(database: &Database, table: &mut Table, raw: Duration) {
+    let inside = Inside::over(database).await;
+    // As an administrator's autovacuum does in its time.
+    database.execute("ANALYZE").await;
+    let sqlite = database.kind == DatabaseKind::Sqlite;
+    let micros = Duration::from_micros;
+    let token = inside.login("user5000", PASSWORD).await.unwrap();
+
+    let mut times = Vec::new();
+    for _ in 0..60 {
+        let started = Instant::now();
+        assert!(inside.login("user5000", PASSWORD).await.is_some());
+        times.push(started.elapsed());
+    }
+    table.time("login, one at a time (median)", median(&mut times), raw + Duration::from_millis(10));
+
+    let now = OffsetDateTime::now_utc();
+    let mut times = Vec::new();
+    for _ in 0..20_000 {
+        let started = Instant::now();
+        black_box(inside.tokens.verify(&token, now).unwrap());
+        times.push(started.elapsed());
+    }
+    table.time("token check alone (median)", median(&mut times), micros(5));
+
+    let mut times = Vec::new();
+    for _ in 0..5_000 {
+        let request = Request::get("/auth/me").header("authorization", format!("Bearer {token}"));
+        let request = request.body(Body::empty()).unwrap();
+        let started = Instant::now();
+        let response = inside.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        black_box(axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap());
+        times.push(started.elapsed());
+        assert_eq!(status.as_u16(), 200);
+    }
+    let most = micros(if sqlite { 50 } else { 250 });
+    table.time("/auth/me with a valid token, in process (median)", median(&mut times), most);
+
+    let mut times = Vec::new();
+    for number in 0..5_000 {
+        let id = UserId(1 + number * 7_919 % PEOPLE as i64);
+        let started = Instant::now();
+        let user = inside.store.user(id).await.unwrap();
+        times.push(started.elapsed());
+        assert!(user.is_some());
+    }
+    table.time("a user by id, of 10,000 (median)", median(&mut times), micros(if sqlite { 50 } else { 200 }));
+
+    let mut times = Vec::new();
+    for _ in 0..200 {
+        let started = Instant::now();
+        let channels = inside.store.channels_in(inside.organization).await.unwrap();
+        times.push(started.elapsed());
+        assert_eq!(channels.len(), CHANNELS);
+    }
+    table.time(
+        "the 1,000 channels of an organization (median)",
+        median(&mut times),
+        Duration::from_millis(3),
+    );
+
+    let (t, known, unknown) = compare_logins(&inside).await;
+    let figure =
+        format!("Welch's t: wrong password ({}) against no such user ({})", shown(known), shown(unknown));
+    let bound = format!("at most {WELCH_LIMIT}, of {TRIES} tries each");
+    table.row(&figure, &format!("{t:.2}"), &bound, t.abs() <= WELCH_LIMIT);
+    inside.stop.cancel();
+    inside.store.close().await;
+}
+
+/// Welch's t of the times of two kinds of failed logins, and their means. The two take turns, in an order that changes.
+async fn compare_logins(inside: &Inside) -> (f64, Duration, Duration) {
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    let mut coin = [0];
+    for _ in 0..TRIES {
+        SystemRandom::new().fill(&mut coin).unwrap();
+        for turn in 0..2 {
+            let is_known = (coin[0] & 1) ^ turn == 0;
+            let (name, times) = if is_known { ("user77", &mut known) } else { ("stranger77", &mut unknown) };
+            let started = Instant::now();
+            assert!(inside.login(name, "wrong-wrong-7").await.is_none());
+            times.push(started.elapsed().as_secs_f64());
+        }
+    }
+    let mean = |times: &[f64]| times.iter().sum::<f64>() / times.len() as f64;
+    // Of the mean.
+    let variance = |times: &[f64], mean: f64| {
+        let squares: f64 = times.iter().map(|time| (time - mean).powi(2)).sum();
+        squares / (times.len() - 1) as f64 / times.len() as f64
+    };
+    let (of_known, of_unknown) = (mean(&known), mean(&unknown));
+    let t = (of_known - of_unknown) / (variance(&known, of_known) + variance(&unknown, of_unknown)).sqrt();
+    (t, Duration::from_secs_f64(of_known), Duration::from_secs_f64(of_unknown))
+}
+
+async fn over_the_network(database: &Database, table: &mut Table, raw: Duration, cores: usize) {
+    // The organization that is there has nobody called admin: the server makes one.
+    let server = TestServer::start_on(database).await;
+    let admin = Rest::log_in(&server, ADMIN).await;
+    let token = admin.token.clone().unwrap();
+
+    let (logins, mut me) = logins_under_load(&server, &admin).await;
+    let least = 0.9 * cores as f64 / raw.as_secs_f64();
+    table.rate("logins a second, all cores", logins, least);
+    table.time("/auth/me meanwhile (99th percentile)", percentile(&mut me, 99), Duration::from_millis(20));
+    server.stop().await;
+
+    // TLS of 64 clients on the same cores would be half of what is measured.
+    let server = TestServer::start_with(|config| {
+        config.database.url.clone_from(&database.url);
+        config.server.tls = false;
+    })
+    .await;
+    let rate = requests(&server, &token).await;
+    table.rate("requests a second on /auth/me, 64 connections", rate, 10_000.0);
+    server.stop().await;
+}
+
+/// Logins a second of more people than there are cores, and how long somebody else waits meanwhile.
+async fn logins_under_load(server: &TestServer, admin: &Rest) -> (f64, Vec<Duration>) {
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut people = JoinSet::new();
+    for _ in 0..8 {
+        let (rest, stop, done) = (Rest::new(server), Arc::clone(&stop), Arc::clone(&done));
+        people.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                rest.try_log_in(ADMIN, PASSWORD).await.ok();
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    while done.load(Ordering::Relaxed) < 16 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (before, started) = (done.load(Ordering::Relaxed), Instant::now());
+    let mut times = Vec::new();
+    while started.elapsed() < LOAD {
+        let asked = Instant::now();
+        admin.get("/auth/me").await.ok();
+        times.push(asked.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let rate = (done.load(Ordering::Relaxed) - before) as f64 / started.elapsed().as_secs_f64();
+    stop.store(true, Ordering::Relaxed);
+    people.join_all().await;
+    (rate, times)
+}
+
+/// Requests a second on 64 connections that are kept, by a client that does little more than read.
+async fn requests(server: &TestServer, token: &str) -> f64 {
+    let request: Arc<[u8]> =
+        format!("GET /auth/me HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\r\n", server.address)
+            .into_bytes()
+            .into();
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut connections = JoinSet::new();
+    for _ in 0..64 {
+        let mut stream = TcpStream::connect(("127.0.0.1", server.address.port)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (request, stop, done) = (Arc::clone(&request), Arc::clone(&stop), Arc::clone(&done));
+        connections.spawn(async move {
+            let mut buffer = vec![0; 8_192];
+            while !stop.load(Ordering::Relaxed) {
+                stream.write_all(&request).await.unwrap();
+                let mut length = 0;
+                while !is_whole(&buffer[..length]) {
+                    let more = stream.read(&mut buffer[length..]).await.unwrap();
+                    assert!(more > 0, "the connection ended");
+                    length += more;
+                }
+                assert!(
+                    buffer.starts_with(b"HTTP/1.1 200"),
+                    "{}",
+                    String::from_utf8_lossy(&buffer[..length])
+                );
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    while done.load(Ordering::Relaxed) < 1_000 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (before, started) = (done.load(Ordering::Relaxed), Instant::now());
+    tokio::time::sleep(LOAD).await;
+    let rate = (done.load(Ordering::Relaxed) - before) as f64 / started.elapsed().as_secs_f64();
+    stop.store(true, Ordering::Relaxed);
+    connections.join_all().await;
+    rate
+}
+
+/// Whether an answer with a `content-length` has come to its end.
+fn is_whole(bytes: &[u8]) -> bool {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let head = std::str::from_utf8(&bytes[..end]).unwrap().to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    bytes.len() >= end + 4 + length.parse::<usize>().unwrap()
+}
