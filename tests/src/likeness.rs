@@ -15,6 +15,9 @@ const WANDER: i64 = RATE as i64 * 40 / 1_000;
 /// A window that is quieter than the loudest by more than this factor in energy is silence (40 dB).
 const SILENCE: f32 = 1e-4;
 
+/// Where there is less of a piece's energy than this, the FFT's rounding is all that is left of it (80 dB).
+const ROUNDING: f64 = 1e-8;
+
 /// What the comparison found.
 #[derive(Clone, Copy, Debug)]
 pub struct Likeness {
@@ -27,6 +30,7 @@ pub struct Likeness {
 /// Compares what was said with what was heard.
 pub fn compare(said: &[f32], heard: &[f32]) -> Likeness {
     let delay = delay(said, heard);
+    let mut planner = FftPlanner::new();
     let energy = |window: &[f32]| window.iter().map(|sample| sample * sample).sum::<f32>();
     let loudest = said.chunks_exact(WINDOW).map(energy).fold(0.0, f32::max);
     let (mut sum, mut weight) = (0.0, 0.0);
@@ -35,40 +39,63 @@ pub fn compare(said: &[f32], heard: &[f32]) -> Likeness {
         if own <= loudest * SILENCE {
             continue;
         }
-        let at = (number * WINDOW) as i64 + delay;
-        let best = (-WANDER..=WANDER)
-            .step_by(2)
-            .filter_map(|shift| {
-                let start = usize::try_from(at + shift).ok()?;
-                let other = heard.get(start..start + WINDOW)?;
-                let product: f32 = window.iter().zip(other).map(|(a, b)| a * b).sum();
-                Some(product / (own * energy(other)).sqrt().max(f32::MIN_POSITIVE))
-            })
-            .fold(0.0, f32::max);
-        sum += best * own;
+        let first = (number * WINDOW) as i64 + delay - WANDER;
+        let around: Vec<f32> = (first..first + 2 * WANDER + WINDOW as i64)
+            .map(|at| usize::try_from(at).ok().and_then(|at| heard.get(at)).copied().unwrap_or(0.0))
+            .collect();
+        sum += best_coefficient(window, own, &around, &mut planner) * own;
         weight += own;
     }
     Likeness { delay, likeness: if weight > 0.0 { sum / weight } else { 0.0 } }
 }
 
+/// The highest correlation coefficient of a window with a piece, wherever it is laid on it.
+fn best_coefficient(window: &[f32], own: f32, around: &[f32], planner: &mut FftPlanner<f32>) -> f32 {
+    let products = correlation(window, around, planner);
+    // Of the first so many samples.
+    let energies: Vec<f64> = std::iter::once(0.0)
+        .chain(around.iter().scan(0.0, |sum, sample| {
+            *sum += f64::from(sample * sample);
+            Some(*sum)
+        }))
+        .collect();
+    (0..=around.len() - window.len())
+        .map(|shift| {
+            let other = energies[shift + window.len()] - energies[shift];
+            if other <= energies[around.len()] * ROUNDING {
+                return 0.0;
+            }
+            products[shift].re / (own * other as f32).sqrt()
+        })
+        .fold(0.0, f32::max)
+}
+
 /// Where `said` is found in `heard`, in samples.
 pub fn delay(said: &[f32], heard: &[f32]) -> i64 {
+    let product = correlation(said, heard, &mut FftPlanner::new());
+    let size = product.len();
+    let best =
+        product.iter().enumerate().max_by(|(_, a), (_, b)| a.re.total_cmp(&b.re)).map_or(0, |(at, _)| at);
+    // The second half of the circle are negative delays.
+    if best > size / 2 { best as i64 - size as i64 } else { best as i64 }
+}
+
+/// Their circular cross-correlation, of a size that has room for both.
+fn correlation(said: &[f32], heard: &[f32], planner: &mut FftPlanner<f32>) -> Vec<Complex32> {
     let size = (said.len() + heard.len()).next_power_of_two();
-    let mut planner = FftPlanner::<f32>::new();
     let spectrum = |samples: &[f32], planner: &mut FftPlanner<f32>| {
         let mut buffer: Vec<_> = samples.iter().map(|sample| Complex32::new(*sample, 0.0)).collect();
         buffer.resize(size, Complex32::default());
         planner.plan_fft_forward(size).process(&mut buffer);
         buffer
     };
-    let said = spectrum(said, &mut planner);
+    let said = spectrum(said, planner);
+    // The library does not divide by the size.
+    let scale = 1.0 / size as f32;
     let mut product: Vec<_> =
-        spectrum(heard, &mut planner).iter().zip(&said).map(|(heard, said)| heard * said.conj()).collect();
+        spectrum(heard, planner).iter().zip(&said).map(|(heard, said)| heard * said.conj() * scale).collect();
     planner.plan_fft_inverse(size).process(&mut product);
-    let best =
-        product.iter().enumerate().max_by(|(_, a), (_, b)| a.re.total_cmp(&b.re)).map_or(0, |(at, _)| at);
-    // The second half of the circle are negative delays.
-    if best > size / 2 { best as i64 - size as i64 } else { best as i64 }
+    product
 }
 
 /// Loudness of a recording: root mean square.

@@ -69,6 +69,13 @@ mod sqlite {
     pub(super) const CORRUPT: u32 = 11;
 }
 
+/// Whether SQLite says that another one is at the file.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    matches!(error, sqlx::Error::Database(database) if database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some())
+        && code.is_some_and(|code| code & 0xff == sqlite::BUSY)
+}
+
 /// SQLSTATE of PostgreSQL, <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
 mod postgres {
     pub(super) const DISK_FULL: &str = "53100";

@@ -24,7 +24,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sqlx::{
@@ -114,6 +114,10 @@ use on;
 
 /// How long SQLite waits for another process that writes.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Until the next try, where SQLite does not wait by itself.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// Rows that the driver of SQLite reads ahead.
+const ROWS_AT_ONCE: usize = 1_024;
 /// A connection to PostgreSQL that rested for longer is tried before it is used.
 const TEST_AFTER_REST: Duration = Duration::from_secs(1);
 
@@ -217,7 +221,9 @@ async fn connect_sqlite(config: &DatabaseConfig) -> Result<Pool, StoreError> {
         .foreign_keys(true)
         .journal_mode(if in_memory { SqliteJournalMode::Memory } else { SqliteJournalMode::Wal })
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(SQLITE_BUSY_TIMEOUT);
+        .busy_timeout(SQLITE_BUSY_TIMEOUT)
+        // The driver's thread hands over rows one by one, and waits where nobody takes them: a page is one wait.
+        .row_buffer_size(ROWS_AT_ONCE);
     if !in_memory {
         make_folder(options.get_filename())?;
     }
@@ -230,8 +236,17 @@ async fn connect_sqlite(config: &DatabaseConfig) -> Result<Pool, StoreError> {
             // such a connection is of no more use.
             .before_acquire(|connection, _| Box::pin(std::future::ready(Ok(!connection.is_in_transaction()))))
     };
-    let writer = pool().max_connections(1).min_connections(1).idle_timeout(None);
-    let writer = writer.connect_with(options.clone()).await?;
+    let started = Instant::now();
+    let writer = loop {
+        let writer = pool().max_connections(1).min_connections(1).idle_timeout(None);
+        match writer.connect_with(options.clone()).await {
+            // SQLite waits for others everywhere but where a new file takes its journal.
+            Err(error) if error::is_busy(&error) && started.elapsed() < SQLITE_BUSY_TIMEOUT => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            other => break other?,
+        }
+    };
     if in_memory {
         // Each connection to `:memory:` would be a database of its own.
         return Ok(Pool::Sqlite { readers: writer.clone(), writer });
