@@ -9,8 +9,8 @@ use voip_protocol::{ChannelId, LoginId, OrganizationId, Permissions, RoleId, Use
 use voip_server::{
     Store, StoreError,
     store::{
-        AuditEntry, AuditFilter, ChannelFields, NewLogin, NewUser, OrganizationFields, Transaction,
-        UserFilter,
+        AuditEntry, AuditFilter, ChannelFields, NewLogin, NewUser, OrganizationFields, REGISTERED,
+        Transaction, UserFilter,
     },
 };
 use voip_tests::{client::LIMIT, on_both, wait};
@@ -194,6 +194,7 @@ on_both!(users, async |database| {
     let zoe = NewUser {
         display_name: "Zoë ✓",
         email: Some("zoe@example.org"),
+        created_via: REGISTERED,
         roles: &[member],
         ..new_user(here, "Zoë")
     };
@@ -215,14 +216,15 @@ on_both!(users, async |database| {
     assert_eq!((row.username.as_str(), row.display_name.as_str()), ("Zoë", "Zoë ✓"));
     assert_eq!(
         (row.email.as_deref(), row.active, row.created_via.as_str()),
-        (Some("zoe@example.org"), true, "admin")
+        (Some("zoe@example.org"), true, REGISTERED)
     );
     assert_eq!((row.created_at, row.last_login, row.locked_until), (now(), None, None));
     assert_eq!(store.roles_of(zoe).await.unwrap()[0].id(), member);
     let audit = store.audit_page(here, &AuditFilter::default(), 10).await.unwrap();
     assert_eq!(
         (audit.len(), audit[0].actor_id, audit[0].actor_name.as_deref()),
-        (1, Some(zoe.0), Some("Zoë"))
+        (1, Some(zoe.0), Some("Zoë")),
+        "who registers did it by themselves"
     );
 
     let later = now() + Duration::hours(1);
