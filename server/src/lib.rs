@@ -106,7 +106,7 @@ pub async fn run(
     let stop_hub = CancellationToken::new();
     let hub = HubHandle::spawn(hub, Arc::clone(&voice.routing), stop_hub.clone());
 
-    let watch = Watch { store: store.clone(), hub: hub.clone(), revoked };
+    let watch = Watch { store: store.clone(), hub: hub.clone(), revoked, refresh: policy.refresh };
     let retention_days = config.audit.retention_days;
     let sweep = Sweep {
         store: store.clone(),

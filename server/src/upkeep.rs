@@ -1,6 +1,6 @@
 //! What a server does by itself: closes the connections of ended logins, forgets what is past.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
 use tokio::{
@@ -30,7 +30,7 @@ const KEEP_ENDED: time::Duration = time::Duration::days(1);
 /// Audit rows that are forgotten at a time: others write in between.
 const FORGET_AT_ONCE: u32 = 1_000;
 
-/// Closes the connections of logins that have ended, wherever they were ended.
+/// Closes the connections of logins that were ended, wherever that was, and keeps those alive that are in use.
 pub(crate) struct Watch {
     /// Whose rows.
     pub(crate) store: Store,
@@ -38,6 +38,8 @@ pub(crate) struct Watch {
     pub(crate) hub: HubHandle,
     /// Told when a login was ended here.
     pub(crate) revoked: Arc<Notify>,
+    /// A login that is in use lives on for so long.
+    pub(crate) refresh: time::Duration,
 }
 
 impl Watch {
@@ -53,16 +55,9 @@ impl Watch {
             let now = OffsetDateTime::now_utc();
             // From the last look that succeeded: nothing is missed while the database is away.
             let since = looked_at.min(now) - LOOK_BACK;
-            let looked = timeout(LOOK_TIMEOUT, self.store.ended_since(since, now)).await;
-            let looked = looked.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".into())));
-            match looked {
-                Ok(ended) => {
-                    let ended: HashSet<_> = ended.into_iter().collect();
-                    if !ended.is_empty() {
-                        self.hub.end_logins(ended).await;
-                    }
-                    (looked_at, reachable) = (now, true);
-                }
+            let looked = timeout(LOOK_TIMEOUT, self.look(since, now)).await;
+            match looked.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".into()))) {
+                Ok(()) => (looked_at, reachable) = (now, true),
                 Err(error) => {
                     if std::mem::take(&mut reachable) {
                         tracing::warn!(%error, "ended logins cannot be looked for: their connections stay until they can");
@@ -70,6 +65,25 @@ impl Watch {
                 }
             }
         }
+    }
+
+    async fn look(&self, since: OffsetDateTime, now: OffsetDateTime) -> Result<(), StoreError> {
+        let revoked = self.store.revoked_since(since).await?;
+        if !revoked.is_empty() {
+            self.hub.end_logins(revoked).await;
+        }
+        let expired = self.store.expired_since(since, now).await?;
+        if expired.is_empty() {
+            return Ok(());
+        }
+        // Who is connected uses their login, however long they have not refreshed it. Were it left to expire, its row
+        // would be forgotten, and nobody could end the connection any more.
+        let connected = self.hub.logins().await;
+        let mut transaction = self.store.begin().await?;
+        for login in expired.intersection(&connected) {
+            transaction.extend_login(*login, now + self.refresh, now).await?;
+        }
+        transaction.commit().await
     }
 }
 

@@ -733,6 +733,8 @@ on_both!(the_audit_log_is_read_by_page_and_filter, async |database| {
         "limit=-1",
         "action=%00",
         "resource=a%00",
+        // Is in no calendar, in UTC.
+        "since=9999-12-31T23:59:59-01:00",
     ] {
         assert_eq!(
             admin.get(&format!("/admin/audit?{wrong}")).await.refused(),
@@ -748,6 +750,35 @@ on_both!(the_audit_log_is_read_by_page_and_filter, async |database| {
     let everything = database.rows("SELECT details, resource FROM audit_log").await;
     let text = format!("{everything:?}");
     assert!(!text.contains(PASSWORD) && !text.contains(OTHER) && !text.contains("argon2"), "{text}");
+    server.stop().await;
+});
+
+on_both!(a_login_in_use_lives_on, async |database| {
+    let server = TestServer::start_on(&database).await;
+    let alice = Rest::register(&server, "alice").await;
+    let idle = Rest::log_in(&server, "alice").await;
+    let raw = connected(&server, &alice).await;
+    let past = if database.is_sqlite() {
+        "strftime('%Y-%m-%dT%H:%M:%S.000000Z', 'now', '-2 seconds')"
+    } else {
+        "now() - interval '2 seconds'"
+    };
+    let alive = if database.is_sqlite() {
+        "SELECT COUNT(*) FROM sessions WHERE expires_at > strftime('%Y-%m-%dT%H:%M:%S.000000Z', 'now')"
+    } else {
+        "SELECT COUNT(*) FROM sessions WHERE expires_at > now()"
+    };
+    database.execute(&format!("UPDATE sessions SET expires_at = {past}")).await;
+    wait::until("the one that is connected is extended", LIMIT, || async {
+        database.count(alive).await == 1
+    })
+    .await;
+    alice.get("/auth/me").await.ok();
+    assert_eq!(idle.get("/auth/me").await.refused(), (401, "token_expired"));
+    // And it can be ended, connection and all.
+    let since = std::time::Instant::now();
+    alice.post("/auth/logout", json!({})).await.ok();
+    is_out(&server, raw, since).await;
     server.stop().await;
 });
 

@@ -12,7 +12,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
-use voip_protocol::{ErrorBody, ErrorCode, limits::DEVICE_CHARS};
+use voip_protocol::{ErrorBody, ErrorCode, limits::ORGANIZATION_TAG_CHARS};
 
 pub(crate) use account::taken;
 pub use limits::Limits;
@@ -136,9 +136,8 @@ impl Accounts {
             ErrorBody::new(ErrorCode::UnknownOrganization, message)
         };
         match tag.map(str::trim) {
-            Some(tag) if tag.chars().any(char::is_control) || tag.chars().count() > *DEVICE_CHARS.end() => {
-                Err(unknown())
-            }
+            // What cannot be a tag is asked of no database.
+            Some(tag) if check_text("organization", tag, &ORGANIZATION_TAG_CHARS).is_err() => Err(unknown()),
             Some(tag) => self.store.organization_by_tag(tag).await?.ok_or_else(unknown),
             None => {
                 let mut all = self.store.organizations().await?;

@@ -1,5 +1,7 @@
 //! Logins: the table `sessions`, and the refresh tokens that were spent.
 
+use std::collections::HashSet;
+
 use time::OffsetDateTime;
 use uuid::Uuid;
 use voip_protocol::{
@@ -146,8 +148,9 @@ declare! {
         "WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2
         ORDER BY last_activity DESC, created_at DESC LIMIT $3"
     );
-    // An expired one may be connected still.
-    ENDED_SINCE = "SELECT id FROM sessions WHERE revoked_at > $1 OR (expires_at > $1 AND expires_at <= $2)";
+    REVOKED_SINCE = "SELECT id FROM sessions WHERE revoked_at > $1";
+    EXPIRED_SINCE = "SELECT id FROM sessions WHERE expires_at > $1 AND expires_at <= $2 AND revoked_at IS NULL";
+    EXTEND = "UPDATE sessions SET last_activity = $2, expires_at = $3 WHERE id = $1 AND revoked_at IS NULL";
     COUNT_ALIVE = "SELECT COUNT(*) FROM sessions WHERE expires_at > $1 AND revoked_at IS NULL";
     DELETE_ENDED = "DELETE FROM sessions WHERE expires_at < $1 OR revoked_at < $1";
     DELETE_SPENT = "DELETE FROM spent_tokens WHERE spent_at < $1";
@@ -258,6 +261,18 @@ impl Transaction {
             .execute(connection).await.map(|done| done.rows_affected()))?)
     }
 
+    /// Notes that a login is in use, and lets it live on until a time.
+    pub async fn extend_login(
+        &mut self,
+        login: LoginId,
+        expires_at: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        within!(self, connection => sqlx::query::<Db>(EXTEND)
+            .bind(login.0).bind(At(now)).bind(At(expires_at)).execute(connection).await.map(drop))?;
+        Ok(())
+    }
+
     /// Notes that a login is in use.
     pub async fn touch_login(&mut self, login: LoginId, now: OffsetDateTime) -> Result<(), StoreError> {
         within!(self, connection => sqlx::query::<Db>(TOUCH)
@@ -313,13 +328,20 @@ impl Store {
             .bind(user.0).bind(At(now)).bind(i64::from(most)).fetch_all(pool).await)?)
     }
 
-    /// The logins that were revoked after a time, or have expired since.
-    pub async fn ended_since(
+    /// The logins that were revoked after a time.
+    pub async fn revoked_since(&self, time: OffsetDateTime) -> Result<HashSet<LoginId>, StoreError> {
+        let ids: Vec<Uuid> = on!(self, pool => sqlx::query_scalar::<Db, Uuid>(REVOKED_SINCE)
+            .bind(At(time)).fetch_all(pool).await)?;
+        Ok(ids.into_iter().map(LoginId).collect())
+    }
+
+    /// The logins that have expired after a time.
+    pub async fn expired_since(
         &self,
         time: OffsetDateTime,
         now: OffsetDateTime,
-    ) -> Result<Vec<LoginId>, StoreError> {
-        let ids: Vec<Uuid> = on!(self, pool => sqlx::query_scalar::<Db, Uuid>(ENDED_SINCE)
+    ) -> Result<HashSet<LoginId>, StoreError> {
+        let ids: Vec<Uuid> = on!(self, pool => sqlx::query_scalar::<Db, Uuid>(EXPIRED_SINCE)
             .bind(At(time)).bind(At(now)).fetch_all(pool).await)?;
         Ok(ids.into_iter().map(LoginId).collect())
     }
