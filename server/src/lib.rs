@@ -83,15 +83,11 @@ pub async fn run(
     listeners.control.set_nonblocking(true)?;
     let tokens = Tokens::new(&secret, config.security.access_token_minutes);
     let limits = Arc::new(Limits::new(&config.security));
+    let passwords = Arc::new(Passwords::new(config.security.hashing_threads)?);
     let revoked = Arc::new(Notify::new());
     let policy = Policy::from(&config.security);
-    let accounts = Accounts::new(
-        store.clone(),
-        Arc::new(Passwords::new(config.security.hashing_threads)?),
-        Arc::new(tokens),
-        policy,
-        Arc::clone(&revoked),
-    );
+    let accounts =
+        Accounts::new(store.clone(), Arc::clone(&passwords), Arc::new(tokens), policy, Arc::clone(&revoked));
 
     let voice_port = match config.server.public_voice_port {
         0 => listeners.voice_port(),
@@ -111,6 +107,7 @@ pub async fn run(
     let sweep = Sweep {
         store: store.clone(),
         limits: Arc::clone(&limits),
+        passwords,
         refresh: policy.refresh,
         retention: (retention_days > 0).then(|| time::Duration::days(retention_days.into())),
     };

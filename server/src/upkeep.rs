@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::Limits,
+    auth::{Limits, Passwords},
     hub::HubHandle,
     store::{Store, StoreError},
 };
@@ -93,6 +93,8 @@ pub(crate) struct Sweep {
     pub(crate) store: Store,
     /// Whose attempts.
     pub(crate) limits: Arc<Limits>,
+    /// Whose memory.
+    pub(crate) passwords: Arc<Passwords>,
     /// Spent refresh tokens are known for so long.
     pub(crate) refresh: time::Duration,
     /// Audit rows are kept for so long.
@@ -110,6 +112,7 @@ impl Sweep {
                 _ = sweep.tick() => {}
             }
             self.limits.sweep();
+            self.passwords.give_back_memory();
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 result = self.forget(OffsetDateTime::now_utc()) => {

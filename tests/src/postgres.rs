@@ -131,6 +131,19 @@ impl Postgres {
         self.wait("it stops", || !self.pid_file().exists());
     }
 
+    /// CPU time of all its processes since they started.
+    pub fn cpu_time(&self) -> Duration {
+        let first = std::fs::read_to_string(self.pid_file()).unwrap();
+        let first: i32 = first.lines().next().unwrap().parse().unwrap();
+        let ticks: u64 = procfs::process::all_processes()
+            .unwrap()
+            .filter_map(|process| process.and_then(|process| process.stat()).ok())
+            .filter(|stat| stat.pid == first || stat.ppid == first)
+            .map(|stat| stat.utime + stat.stime)
+            .sum();
+        Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second() as f64)
+    }
+
     /// Makes an empty database with the schema in place, and returns its URL.
     pub async fn database(&self) -> String {
         self.template

@@ -179,11 +179,11 @@ impl Accounts {
         origin: &Origin,
         now: OffsetDateTime,
     ) -> Result<Option<LoginReply>, ErrorBody> {
-        let roles = self.store.roles_of(user.id()).await?.iter().map(RoleRow::id).collect();
         let mut transaction = self.store.begin().await?;
         if !transaction.logged_in(user.id(), &user.password_hash, now).await? {
             return Ok(None);
         }
+        let roles = transaction.roles_of(user.id()).await?.iter().map(RoleRow::id).collect();
         if let Verdict::Outdated(hash) = verdict {
             transaction.rehash(user.id(), &user.password_hash, hash).await?;
         }

@@ -1,6 +1,7 @@
 //! Accounts: registering, logging in, keeping a login, and who a token belongs to.
 
 mod account;
+mod argon;
 mod limits;
 mod logins;
 mod names;

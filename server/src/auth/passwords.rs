@@ -1,21 +1,13 @@
-//! Argon2id (RFC 9106) in a bounded pool, off the async threads: voice never waits for a login.
+//! Hashes and verifies passwords in a bounded pool, off the async threads: voice never waits for a login.
 
 use std::sync::Arc;
 
-use argon2::{
-    Algorithm, Argon2, Params, Version,
-    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
-};
+use argon2::password_hash::phc::PasswordHash;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use voip_protocol::{ErrorBody, ErrorCode, limits::PASSWORD_CHARS};
 
-/// Memory, in KiB.
-const MEMORY: u32 = 19_456;
-/// Passes over it.
-const PASSES: u32 = 2;
-/// Lanes.
-const LANES: u32 = 1;
+use super::argon::{self, Argon};
 
 /// Passwords that may wait to be hashed. Whoever comes later is told to come again.
 const WAITING: usize = 256;
@@ -27,7 +19,7 @@ const ESTIMATED: usize = 32;
 
 /// Hashes and verifies, a few at a time.
 pub struct Passwords {
-    argon2: Argon2<'static>,
+    argon: Argon,
     threads: rayon::ThreadPool,
     places: Arc<Semaphore>,
     /// The hash of nothing in particular, verified where the user is unknown, so that both take the same time.
@@ -49,10 +41,9 @@ impl Passwords {
     /// With so many threads, each of them a core and 19 MiB while it hashes; 0: as many as there are cores. On Linux
     /// they step back for all other threads, so that voice and control go on beside them.
     pub fn new(threads: usize) -> std::io::Result<Self> {
-        let params =
-            Params::new(MEMORY, PASSES, LANES, None).expect("the constants are within Argon2's ranges");
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let decoy = hash(&argon2, "decoy").expect("a short password hashes");
+        let argon = Argon::new();
+        let decoy = argon.hash("decoy").expect("a short password hashes");
+        argon::give_back();
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|number| format!("passwords-{number}"))
@@ -61,13 +52,13 @@ impl Passwords {
             .panic_handler(|_| tracing::error!("a thread that hashes passwords panicked"))
             .build()
             .map_err(std::io::Error::other)?;
-        Ok(Self { argon2, threads, places: Arc::new(Semaphore::new(WAITING)), decoy })
+        Ok(Self { argon, threads, places: Arc::new(Semaphore::new(WAITING)), decoy })
     }
 
     /// The PHC string of a password, with a salt of 128 bits of its own.
     pub async fn hash(&self, password: SecretString) -> Result<String, ErrorBody> {
-        let argon2 = self.argon2.clone();
-        self.run(self.place()?, move || hash(&argon2, password.expose_secret())).await?
+        let argon = self.argon.clone();
+        self.run(self.place()?, move || hash(&argon, password.expose_secret())).await?
     }
 
     /// The PHC string of a password that somebody chose. One that does not keep the limits is refused, and one that
@@ -89,7 +80,7 @@ impl Passwords {
         known: &[&str],
     ) -> Result<String, ErrorBody> {
         check_length(password.expose_secret())?;
-        let argon2 = self.argon2.clone();
+        let argon = self.argon.clone();
         let known: Vec<String> = known.iter().map(|&text| text.to_owned()).collect();
         self.run(place, move || {
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -99,23 +90,23 @@ impl Passwords {
                 let message = "the password is among the first that anybody would try: take several words, or a longer one";
                 return Err(ErrorBody::new(ErrorCode::WeakPassword, message));
             }
-            hash(&argon2, password.expose_secret())
+            hash(&argon, password.expose_secret())
         })
         .await?
     }
 
     /// Whether the password is the hash's. Without a hash it does the same work and says no.
     pub async fn verify(&self, password: SecretString, phc: Option<String>) -> Result<Verdict, ErrorBody> {
-        let argon2 = self.argon2.clone();
+        let argon = self.argon.clone();
         let known = phc.is_some();
         let phc = phc.unwrap_or_else(|| self.decoy.clone());
         self.run(self.place()?, move || {
             let Ok(parsed) = PasswordHash::new(&phc) else { return Verdict::Wrong };
-            let right = argon2.verify_password(password.expose_secret().as_bytes(), &parsed).is_ok();
+            let right = argon.verify(password.expose_secret(), &parsed);
             match right && known {
                 false => Verdict::Wrong,
-                true if of_today(&parsed) => Verdict::Right,
-                true => hash(&argon2, password.expose_secret()).map_or(Verdict::Right, Verdict::Outdated),
+                true if argon::of_today(&parsed) => Verdict::Right,
+                true => hash(&argon, password.expose_secret()).map_or(Verdict::Right, Verdict::Outdated),
             }
         })
         .await
@@ -123,7 +114,12 @@ impl Passwords {
 
     /// Whether a hash is one with today's parameters.
     pub fn made_today(phc: &str) -> bool {
-        PasswordHash::new(phc).is_ok_and(|hash| of_today(&hash))
+        PasswordHash::new(phc).is_ok_and(|hash| argon::of_today(&hash))
+    }
+
+    /// Gives back the memory that the threads keep between two hashes, once they have done what waits.
+    pub fn give_back_memory(&self) {
+        self.threads.spawn_broadcast(|_| argon::give_back());
     }
 
     fn place(&self) -> Result<OwnedSemaphorePermit, ErrorBody> {
@@ -162,17 +158,8 @@ fn step_back() {
     }
 }
 
-/// Whether a hash was made with today's parameters.
-fn of_today(hash: &PasswordHash) -> bool {
-    let parameter = |name| hash.params.get_decimal(name);
-    hash.algorithm == argon2::ARGON2ID_IDENT
-        && parameter("m") == Some(MEMORY)
-        && parameter("t") == Some(PASSES)
-        && parameter("p") == Some(LANES)
-}
-
-fn hash(argon2: &Argon2<'_>, password: &str) -> Result<String, ErrorBody> {
-    argon2.hash_password(password.as_bytes()).map(|hash| hash.to_string()).map_err(|error| {
+fn hash(argon: &Argon, password: &str) -> Result<String, ErrorBody> {
+    argon.hash(password).map_err(|error| {
         tracing::error!(%error, "argon2");
         ErrorBody::new(ErrorCode::Internal, "the password cannot be hashed: tell the server's administrator")
     })
@@ -190,6 +177,8 @@ fn check_length(password: &str) -> Result<(), ErrorBody> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use argon2::{Argon2, Params, PasswordHasher};
+
     use super::*;
 
     #[tokio::test]
@@ -210,12 +199,8 @@ mod tests {
     #[tokio::test]
     async fn a_hash_of_yesterday_is_made_anew() {
         let passwords = Passwords::new(1).unwrap();
-        let weaker = Argon2::new(
-            Algorithm::Argon2id,
-            Version::V0x13,
-            Params::new(MEMORY / 2, PASSES, LANES, None).unwrap(),
-        );
-        let old = hash(&weaker, "correct horse").unwrap();
+        let weaker = Argon2::from(Params::new(9_728, 2, 1, None).unwrap());
+        let old = weaker.hash_password(b"correct horse").unwrap().to_string();
         let Verdict::Outdated(new) = passwords.verify("correct horse".into(), Some(old)).await.unwrap()
         else {
             panic!("the parameters differ");

@@ -14,6 +14,15 @@ use time::{OffsetDateTime, UtcOffset, macros::format_description};
 #[derive(Clone, Copy)]
 pub(super) struct At(pub(super) OffsetDateTime);
 
+impl At {
+    /// As SQLite keeps it.
+    pub(super) fn text(self) -> Result<String, time::error::Format> {
+        let format =
+            format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+        self.0.to_offset(UtcOffset::UTC).format(&format)
+    }
+}
+
 impl Type<Sqlite> for At {
     fn type_info() -> SqliteTypeInfo {
         <OffsetDateTime as Type<Sqlite>>::type_info()
@@ -22,10 +31,7 @@ impl Type<Sqlite> for At {
 
 impl Encode<'_, Sqlite> for At {
     fn encode_by_ref(&self, buffer: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
-        let format =
-            format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
-        let text = self.0.to_offset(UtcOffset::UTC).format(&format)?;
-        <String as Encode<Sqlite>>::encode(text, buffer)
+        <String as Encode<Sqlite>>::encode(self.text()?, buffer)
     }
 }
 

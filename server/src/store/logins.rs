@@ -103,6 +103,25 @@ struct CallerRow {
     priority: Option<i64>,
 }
 
+impl CallerRow {
+    fn inline(row: &rusqlite::Row) -> rusqlite::Result<Self> {
+        Ok(Self {
+            login_id: Uuid::from_bytes(row.get("login_id")?),
+            user_id: row.get("user_id")?,
+            org_id: row.get("org_id")?,
+            username: row.get("username")?,
+            display_name: row.get("display_name")?,
+            org_name: row.get("org_name")?,
+            org_tag: row.get("org_tag")?,
+            owner_id: row.get("owner_id")?,
+            role_id: row.get("role_id")?,
+            role_name: row.get("role_name")?,
+            permissions: row.get("permissions")?,
+            priority: row.get("priority")?,
+        })
+    }
+}
+
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -307,6 +326,12 @@ impl Transaction {
 impl Store {
     /// Whose an access token is, while its login lives and its account is active.
     pub async fn caller(&self, access_jti: Uuid, now: OffsetDateTime) -> Result<Option<Caller>, StoreError> {
+        if let Some(inline) = self.inline()
+            && let Ok(time) = At(now).text()
+            && let Some(rows) = inline.query(CALLER, &[access_jti.as_bytes(), &time], CallerRow::inline)
+        {
+            return Ok(Caller::from_rows(rows));
+        }
         let rows = on!(self, pool => sqlx::query_as::<Db, CallerRow>(CALLER)
             .bind(access_jti).bind(At(now)).fetch_all(pool).await)?;
         Ok(Caller::from_rows(rows))

@@ -8,6 +8,7 @@ mod at;
 mod audit;
 mod channels;
 mod error;
+mod inline;
 mod logins;
 mod memberships;
 mod migrations;
@@ -45,6 +46,7 @@ pub use transaction::Transaction;
 pub use users::{Failure, NewUser, REGISTERED, UserFilter, UserRow};
 
 use crate::config::DatabaseConfig;
+use inline::Inline;
 
 /// An open database with its schema in place.
 #[derive(Clone)]
@@ -55,9 +57,10 @@ pub struct Store {
 }
 
 /// SQLite has one writer at a time. Those who wait for it queue here, in order, instead of trying again and again.
+/// What is asked most is read inline, where the database is a file.
 #[derive(Clone)]
 enum Pool {
-    Sqlite { readers: SqlitePool, writer: SqlitePool },
+    Sqlite { readers: SqlitePool, writer: SqlitePool, inline: Option<Arc<Inline>> },
     Postgres(PgPool),
 }
 
@@ -174,6 +177,14 @@ impl Store {
         Ok(())
     }
 
+    /// Reads inline, where that is possible.
+    fn inline(&self) -> Option<&Inline> {
+        match &self.pool {
+            Pool::Sqlite { inline, .. } => inline.as_deref(),
+            Pool::Postgres(_) => None,
+        }
+    }
+
     /// Whether a statement is one that this database takes.
     pub async fn prepare(&self, statement: &'static str) -> Result<(), StoreError> {
         on!(self, pool => pool.acquire().await?.prepare(sqlx::SqlStr::from_static(statement)).await.map(drop))?;
@@ -191,8 +202,8 @@ impl Store {
             (pool.size(), pool.num_idle(), pool.options().get_max_connections())
         }
         let (size, idle, max) = match &self.pool {
-            Pool::Sqlite { readers, writer } if in_memory(readers) => figures(writer),
-            Pool::Sqlite { readers, writer } => {
+            Pool::Sqlite { inline: None, writer, .. } => figures(writer),
+            Pool::Sqlite { readers, writer, .. } => {
                 let (readers, writer) = (figures(readers), figures(writer));
                 (readers.0 + writer.0, readers.1 + writer.1, readers.2 + writer.2)
             }
@@ -204,7 +215,10 @@ impl Store {
     /// Waits for what is under way and closes every connection.
     pub async fn close(&self) {
         match &self.pool {
-            Pool::Sqlite { readers, writer } => {
+            Pool::Sqlite { readers, writer, inline } => {
+                if let Some(inline) = inline {
+                    inline.close();
+                }
                 readers.close().await;
                 writer.close().await;
             }
@@ -249,19 +263,15 @@ async fn connect_sqlite(config: &DatabaseConfig) -> Result<Pool, StoreError> {
     };
     if in_memory {
         // Each connection to `:memory:` would be a database of its own.
-        return Ok(Pool::Sqlite { readers: writer.clone(), writer });
+        return Ok(Pool::Sqlite { readers: writer.clone(), writer, inline: None });
     }
+    let inline = Some(Arc::new(Inline::new(options.get_filename())));
     let readers = pool()
         .max_connections(config.max_connections)
         .idle_timeout(Some(Duration::from_secs(config.idle_timeout_seconds)))
         .connect_with(options.pragma("query_only", "ON"))
         .await?;
-    Ok(Pool::Sqlite { readers, writer })
-}
-
-/// In memory one pool is both.
-fn in_memory(readers: &SqlitePool) -> bool {
-    readers.options().get_max_connections() == 1 && readers.options().get_min_connections() == 1
+    Ok(Pool::Sqlite { readers, writer, inline })
 }
 
 async fn connect_postgres(config: &DatabaseConfig) -> Result<Pool, StoreError> {

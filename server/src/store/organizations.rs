@@ -32,6 +32,19 @@ impl OrganizationRow {
     }
 }
 
+impl OrganizationRow {
+    fn inline(row: &rusqlite::Row) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get("id")?,
+            name: row.get("name")?,
+            tag: row.get("tag")?,
+            owner_id: row.get("owner_id")?,
+            max_users: row.get("max_users")?,
+            max_channels: row.get("max_channels")?,
+        })
+    }
+}
+
 /// Quotas of an organization that nothing else was said about.
 pub const DEFAULT_MAX_USERS: i64 = 1_000;
 /// Quotas of an organization that nothing else was said about.
@@ -146,12 +159,23 @@ impl Store {
 
     /// The organization with this tag, whatever its case.
     pub async fn organization_by_tag(&self, tag: &str) -> Result<Option<OrganizationRow>, StoreError> {
+        let tag_key = tag.to_lowercase();
+        if let Some(inline) = self.inline()
+            && let Some(mut rows) = inline.query(BY_TAG, &[&tag_key], OrganizationRow::inline)
+        {
+            return Ok(rows.pop());
+        }
         Ok(on!(self, pool => sqlx::query_as::<Db, OrganizationRow>(BY_TAG)
-            .bind(tag.to_lowercase()).fetch_optional(pool).await)?)
+            .bind(tag_key).fetch_optional(pool).await)?)
     }
 
     /// All organizations, in the order of their ids.
     pub async fn organizations(&self) -> Result<Vec<OrganizationRow>, StoreError> {
+        if let Some(inline) = self.inline()
+            && let Some(rows) = inline.query(ALL, &[], OrganizationRow::inline)
+        {
+            return Ok(rows);
+        }
         Ok(on!(self, pool => sqlx::query_as::<Db, OrganizationRow>(ALL).fetch_all(pool).await)?)
     }
 

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 use voip_protocol::{LoginId, OrganizationId, RoleId, UserId, control::Account};
 
 use super::{
-    AuditEntry, Store, StoreError, Transaction, at::At, on, statements::declare, transaction::within,
+    AuditEntry, Store, StoreError, Transaction, at::At, inline, on, statements::declare, transaction::within,
 };
 
 /// A row of `users`.
@@ -45,6 +45,26 @@ impl UserRow {
     /// Home organization.
     pub fn organization(&self) -> OrganizationId {
         OrganizationId(self.org_id)
+    }
+
+    fn inline(row: &rusqlite::Row) -> rusqlite::Result<Self> {
+        let time = |column| inline::time(row.get_ref(column)?.as_str()?);
+        let maybe_time = |column| row.get_ref(column)?.as_str_or_null()?.map(inline::time).transpose();
+        Ok(Self {
+            id: row.get("id")?,
+            org_id: row.get("org_id")?,
+            username: row.get("username")?,
+            display_name: row.get("display_name")?,
+            email: row.get("email")?,
+            password_hash: row.get("password_hash")?,
+            active: row.get("active")?,
+            created_via: row.get("created_via")?,
+            failed_login_attempts: row.get("failed_login_attempts")?,
+            locked_until: maybe_time("locked_until")?,
+            last_login: maybe_time("last_login")?,
+            password_changed_at: time("password_changed_at")?,
+            created_at: time("created_at")?,
+        })
     }
 
     /// What others may know.
@@ -318,6 +338,11 @@ impl Transaction {
 impl Store {
     /// The account with this id.
     pub async fn user(&self, id: UserId) -> Result<Option<UserRow>, StoreError> {
+        if let Some(inline) = self.inline()
+            && let Some(mut rows) = inline.query(BY_ID, &[&id.0], UserRow::inline)
+        {
+            return Ok(rows.pop());
+        }
         Ok(on!(self, pool => sqlx::query_as::<Db, UserRow>(BY_ID).bind(id.0).fetch_optional(pool).await)?)
     }
 
@@ -327,8 +352,14 @@ impl Store {
         organization: OrganizationId,
         username: &str,
     ) -> Result<Option<UserRow>, StoreError> {
+        let username_key = username.to_lowercase();
+        if let Some(inline) = self.inline()
+            && let Some(mut rows) = inline.query(BY_NAME, &[&organization.0, &username_key], UserRow::inline)
+        {
+            return Ok(rows.pop());
+        }
         Ok(on!(self, pool => sqlx::query_as::<Db, UserRow>(BY_NAME)
-            .bind(organization.0).bind(username.to_lowercase()).fetch_optional(pool).await)?)
+            .bind(organization.0).bind(username_key).fetch_optional(pool).await)?)
     }
 
     /// The accounts of an organization after an id, in the order of their ids.
