@@ -8,7 +8,7 @@ use voip_protocol::{
     secret::{ContextSecret, TagSecret},
     voice::{FrameDuration, Header, SealingKey, TagKey},
 };
-use voip_server::voice::{Forwarder, Peer, Route, Routing, VoiceCounters};
+use voip_server::voice::{Forwarder, Outcome, Peer, Route, Routing, VoiceCounters, bundle};
 
 const CONTEXT: ContextId = ContextId(1);
 const TALKER: SessionId = SessionId(1);
@@ -54,20 +54,26 @@ fn forward(bench: &mut Criterion) {
         bench.iter_batched(
             &mut next,
             |(packet, length)| {
-                forwarder.handle(&packet[..length], address(1), 0, &routing, |bytes, to| {
-                    black_box((bytes, to));
-                });
+                if let Outcome::Voice(packet) = forwarder.handle(&packet[..length], address(1), 0, &routing) {
+                    bundle(&mut [packet], |packets, to| {
+                        black_box((packets, to));
+                    });
+                }
             },
             criterion::BatchSize::SmallInput,
         );
     });
     let (forged, length) = (next().0, 120);
     bench.bench_function("a packet with a wrong tag", |bench| {
-        bench.iter(|| forwarder.handle(black_box(&forged[..length]), address(1), 0, &routing, |_, _| {}));
+        bench.iter(|| {
+            black_box(forwarder.handle(black_box(&forged[..length]), address(1), 0, &routing));
+        });
     });
     let stranger = [0x11; 120];
     bench.bench_function("a packet of a stranger", |bench| {
-        bench.iter(|| forwarder.handle(black_box(&stranger), address(1), 0, &routing, |_, _| {}));
+        bench.iter(|| {
+            black_box(forwarder.handle(black_box(&stranger), address(1), 0, &routing));
+        });
     });
 }
 

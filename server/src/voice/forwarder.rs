@@ -12,11 +12,11 @@ use std::{
 use voip_protocol::{
     SessionId,
     limits::MAX_VOICE_PACKET,
-    voice::{Kind, Ping, Pong, ReplayWindow, TAG_LEN, VoicePacket, kind_of, session_of},
+    voice::{Kind, PROBE_LEN, Ping, Pong, ReplayWindow, VoicePacket, kind_of, session_of},
 };
 
 use super::{
-    Route, Routing,
+    Accepted, Routing,
     counters::{VoiceCounters, count},
 };
 
@@ -32,82 +32,42 @@ struct Windows {
     ping: ReplayWindow,
 }
 
+/// What becomes of a datagram.
+#[derive(Debug)]
+pub enum Outcome<'b, 'r> {
+    /// Nothing: it has been counted.
+    Dropped,
+    /// An answer to who sent it.
+    Answered([u8; PROBE_LEN]),
+    /// Voice to send on.
+    Voice(Accepted<'b, 'r>),
+}
+
 impl Forwarder {
     /// Counts into `counters`.
     pub fn new(counters: Arc<VoiceCounters>) -> Self {
         Self { windows: HashMap::new(), counters }
     }
 
-    /// Handles one datagram: calls `send` for every datagram that leaves because of it.
+    /// Handles one datagram.
     ///
-    /// `server_time` is the server's 48 kHz clock. Allocates only at a session's first packet and when its
-    /// address changes. Answers nothing that is not authentic, and nothing with more bytes than it got.
-    /// True where it was voice that may be forwarded.
-    pub fn handle(
+    /// `server_time` is the server's 48 kHz clock. Allocates only at a session's first packet, and when its address
+    /// changes to one of IPv6. Answers nothing that is not authentic, and nothing with more bytes than it got.
+    pub fn handle<'b, 'r>(
         &mut self,
-        datagram: &[u8],
+        datagram: &'b [u8],
         from: SocketAddr,
         server_time: u32,
-        routing: &Routing,
-        send: impl FnMut(&[u8], SocketAddr),
-    ) -> bool {
-        let counters = Arc::clone(&self.counters);
-        count(&counters.received);
-        counters.received_bytes.fetch_add(datagram.len() as u64, Ordering::Relaxed);
-        self.accept(datagram, from, server_time, routing, &counters, send).unwrap_or_else(|reason| {
+        routing: &'r Routing,
+    ) -> Outcome<'b, 'r> {
+        count(&self.counters.received);
+        self.counters.received_bytes.fetch_add(datagram.len() as u64, Ordering::Relaxed);
+        let Self { windows, counters } = self;
+        accept(datagram, from, server_time, routing, windows, counters).unwrap_or_else(|reason| {
             count(reason);
             counters.dropped_bytes.fetch_add(datagram.len() as u64, Ordering::Relaxed);
-            false
+            Outcome::Dropped
         })
-    }
-
-    /// As [`Forwarder::handle`], or the counter of the reason why not.
-    fn accept<'c>(
-        &mut self,
-        datagram: &[u8],
-        from: SocketAddr,
-        server_time: u32,
-        routing: &Routing,
-        counters: &'c VoiceCounters,
-        mut send: impl FnMut(&[u8], SocketAddr),
-    ) -> Result<bool, &'c AtomicU64> {
-        let (Ok(kind @ (Kind::Voice | Kind::Ping)), Ok(session)) = (kind_of(datagram), session_of(datagram))
-        else {
-            return Err(&counters.malformed);
-        };
-        if datagram.len() > MAX_VOICE_PACKET {
-            return Err(&counters.malformed);
-        }
-        let route = routing.routes.get(&session).ok_or(&counters.unknown_session)?;
-        let body = route.peer.uplink.check(datagram).ok_or(&counters.bad_tag)?;
-        let windows = self.windows.entry(session).or_default();
-        match kind {
-            Kind::Voice => {
-                let packet = VoicePacket::parse(body).map_err(|_| &counters.malformed)?;
-                if !windows.voice.accept(packet.header.sequence) {
-                    return Err(&counters.replayed);
-                }
-                route.peer.heard_from(from);
-                forward(route, &packet, body, counters, send).map(|()| true)
-            }
-            _ => {
-                let ping = Ping::parse(body).map_err(|_| &counters.malformed)?;
-                if !windows.ping.accept(ping.sequence) {
-                    return Err(&counters.replayed);
-                }
-                route.peer.heard_from(from);
-                count(&counters.pings);
-                let pong = Pong {
-                    session,
-                    sequence: ping.sequence,
-                    client_time: ping.client_time,
-                    server_time,
-                    pings_received: route.peer.count_ping(),
-                };
-                send(&pong.to_bytes(&route.peer.downlink), from);
-                Ok(false)
-            }
-        }
     }
 
     /// Forgets the sessions that are gone.
@@ -116,33 +76,51 @@ impl Forwarder {
     }
 }
 
-fn forward<'c>(
-    route: &Route,
-    packet: &VoicePacket<'_>,
-    body: &[u8],
+/// As [`Forwarder::handle`], or the counter of the reason why not.
+fn accept<'b, 'r, 'c>(
+    datagram: &'b [u8],
+    from: SocketAddr,
+    server_time: u32,
+    routing: &'r Routing,
+    windows: &mut HashMap<SessionId, Windows>,
     counters: &'c VoiceCounters,
-    mut send: impl FnMut(&[u8], SocketAddr),
-) -> Result<(), &'c AtomicU64> {
+) -> Result<Outcome<'b, 'r>, &'c AtomicU64> {
+    let (Ok(kind @ (Kind::Voice | Kind::Ping)), Ok(session)) = (kind_of(datagram), session_of(datagram))
+    else {
+        return Err(&counters.malformed);
+    };
+    if datagram.len() > MAX_VOICE_PACKET {
+        return Err(&counters.malformed);
+    }
+    let route = routing.routes.get(&session).ok_or(&counters.unknown_session)?;
+    let body = route.peer.uplink.check(datagram).ok_or(&counters.bad_tag)?;
+    let windows = windows.entry(session).or_default();
+    if kind == Kind::Ping {
+        let ping = Ping::parse(body).map_err(|_| &counters.malformed)?;
+        if !windows.ping.accept(ping.sequence) {
+            return Err(&counters.replayed);
+        }
+        route.peer.heard_from(from);
+        count(&counters.pings);
+        let pong = Pong {
+            session,
+            sequence: ping.sequence,
+            client_time: ping.client_time,
+            server_time,
+            pings_received: route.peer.count_ping(),
+        };
+        return Ok(Outcome::Answered(pong.to_bytes(&route.peer.downlink)));
+    }
+    let packet = VoicePacket::parse(body).map_err(|_| &counters.malformed)?;
+    if !windows.voice.accept(packet.header.sequence) {
+        return Err(&counters.replayed);
+    }
+    route.peer.heard_from(from);
     match route.speaks_into {
-        None => return Err(&counters.not_allowed),
-        Some(context) if context != packet.header.context => return Err(&counters.wrong_context),
-        Some(_) => {}
+        None => Err(&counters.not_allowed),
+        Some(context) if context != packet.header.context => Err(&counters.wrong_context),
+        Some(_) => Ok(Outcome::Voice(Accepted { talker: session, listeners: &route.listeners, body })),
     }
-    debug_assert!(packet.sealed.len() + TAG_LEN <= MAX_VOICE_PACKET);
-    let mut sent = 0;
-    for listener in &*route.listeners {
-        if listener.session == route.peer.session {
-            continue;
-        }
-        // A listener without an address has not spoken on UDP yet: there is nowhere to send to.
-        if let Some(address) = listener.address() {
-            send(body, address);
-            sent += 1;
-        }
-    }
-    counters.forwarded.fetch_add(sent, Ordering::Relaxed);
-    counters.forwarded_bytes.fetch_add(sent * body.len() as u64, Ordering::Relaxed);
-    Ok(())
 }
 
 #[cfg(test)]
@@ -152,10 +130,13 @@ mod tests {
     use voip_protocol::{
         ContextId, Epoch,
         secret::{ContextSecret, TagSecret},
-        voice::{FrameDuration, Header, SealingKey, TagKey},
+        voice::{FrameDuration, Header, SealingKey, TAG_LEN, TagKey},
     };
 
-    use super::{super::Peer, *};
+    use super::{
+        super::{Peer, Route, bundle},
+        *,
+    };
 
     const CONTEXT: ContextId = ContextId(5);
 
@@ -223,8 +204,15 @@ mod tests {
 
         fn handle(&mut self, datagram: &[u8], from: SocketAddr) -> Vec<(Vec<u8>, SocketAddr)> {
             let mut sent = Vec::new();
-            self.forwarder
-                .handle(datagram, from, 77, &self.routing, |bytes, to| sent.push((bytes.to_vec(), to)));
+            match self.forwarder.handle(datagram, from, 77, &self.routing) {
+                Outcome::Dropped => {}
+                Outcome::Answered(pong) => sent.push((pong.to_vec(), from)),
+                Outcome::Voice(packet) => {
+                    bundle(&mut [packet], |packets, to| {
+                        sent.extend(packets.iter().map(|packet| (packet.body.to_vec(), to)));
+                    });
+                }
+            }
             sent
         }
     }
@@ -251,7 +239,7 @@ mod tests {
         flipped[30] ^= 1;
         assert!(rig.handle(&flipped, address(1)).is_empty());
         let figures = rig.counters.figures();
-        assert_eq!((figures.received, figures.forwarded), (7, 3));
+        assert_eq!(figures.received, 7);
         assert_eq!((figures.replayed, figures.not_allowed, figures.wrong_context), (1, 1, 1));
         assert_eq!((figures.unknown_session, figures.malformed, figures.bad_tag), (1, 1, 1));
     }

@@ -1,11 +1,17 @@
 //! The voice plane: checks, looks up, sends on. It decodes nothing and seals nothing.
 
+#[cfg_attr(target_os = "linux", path = "batch_linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "batch_portable.rs")]
+mod batch;
+mod bundle;
 mod counters;
 mod forwarder;
 mod routing;
 mod thread;
 
+pub use batch::{BATCH, Inbox, Outbox};
+pub use bundle::{Accepted, bundle};
 pub use counters::{VoiceCounters, VoiceFigures};
-pub use forwarder::Forwarder;
+pub use forwarder::{Forwarder, Outcome};
 pub use routing::{Peer, Route, Routing};
 pub use thread::{VoicePlane, VoiceThread};

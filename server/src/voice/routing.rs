@@ -2,10 +2,10 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -30,6 +30,13 @@ pub struct Route {
     pub listeners: Arc<[Arc<Peer>]>,
 }
 
+/// Nothing was heard yet.
+const NOWHERE: u64 = 0;
+/// The address stands elsewhere.
+const IS_V6: u64 = 1;
+/// Above the 48 bits of address and port.
+const IS_V4: u64 = 1 << 48;
+
 /// One session on the voice plane, from its connect to its end.
 pub struct Peer {
     /// The session.
@@ -38,8 +45,10 @@ pub struct Peer {
     pub uplink: TagKey,
     /// Tags what it is sent.
     pub downlink: TagKey,
-    /// Where it was last heard from. Allocates when it changes: at the first packet, and when a client moves.
-    address: ArcSwapOption<SocketAddr>,
+    /// Where it was last heard from: nowhere, an address of IPv4 packed into one word, or [`IS_V6`].
+    address: AtomicU64,
+    /// Where that is on IPv6. Allocates when it changes.
+    address_v6: ArcSwapOption<SocketAddrV6>,
     pings: AtomicU32,
 }
 
@@ -50,21 +59,37 @@ impl Peer {
             session,
             uplink: TagKey::new(uplink),
             downlink: TagKey::new(downlink),
-            address: ArcSwapOption::empty(),
+            address: AtomicU64::new(NOWHERE),
+            address_v6: ArcSwapOption::empty(),
             pings: AtomicU32::new(0),
         }
     }
 
     /// Where to send its packets.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address.load().as_deref().copied()
+        match self.address.load(Ordering::Acquire) {
+            NOWHERE => None,
+            IS_V6 => self.address_v6.load().as_deref().map(|&address| address.into()),
+            packed => {
+                let ip = Ipv4Addr::from_bits((packed >> 16) as u32);
+                Some(SocketAddrV4::new(ip, packed as u16).into())
+            }
+        }
     }
 
     /// An authentic packet came from here.
     pub fn heard_from(&self, from: SocketAddr) {
-        if self.address() != Some(from) {
-            self.address.store(Some(Arc::new(from)));
+        if self.address() == Some(from) {
+            return;
         }
+        let packed = match from {
+            SocketAddr::V4(from) => IS_V4 | u64::from(from.ip().to_bits()) << 16 | u64::from(from.port()),
+            SocketAddr::V6(from) => {
+                self.address_v6.store(Some(Arc::new(from)));
+                IS_V6
+            }
+        };
+        self.address.store(packed, Ordering::Release);
     }
 
     /// Counts a ping, and tells how many there have been.

@@ -12,14 +12,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use voip_protocol::limits::MAX_VOICE_PACKET;
+use arrayvec::ArrayVec;
 
 use crate::metrics::Latency;
 
-use super::{
-    Forwarder, Routing,
-    counters::{VoiceCounters, count},
-};
+use super::{BATCH, Forwarder, Inbox, Outbox, Outcome, Routing, VoiceCounters, bundle};
 
 /// What the rest of the server shares with the voice thread: the way in is the routing, the way out the counters.
 #[derive(Clone, Default)]
@@ -77,33 +74,46 @@ fn serve(socket: &UdpSocket, plane: &VoicePlane, stop: &AtomicBool) {
     let mut forwarder = Forwarder::new(Arc::clone(&plane.counters));
     let mut routing = arc_swap::Cache::new(Arc::clone(&plane.routing));
     let mut current = Arc::clone(routing.load());
-    // One byte more than any packet, so that a longer one is seen to be longer.
-    let mut buffer = [0; MAX_VOICE_PACKET + 1];
+    let (mut inbox, mut outbox) = (Inbox::default(), Outbox::default());
     while !stop.load(Ordering::Relaxed) {
-        let received = socket.recv_from(&mut buffer);
+        // Nothing in time, or what Linux says of a listener's closed port: the next datagram is there all the same.
+        let received = inbox.receive(socket);
         let newest = routing.load();
         if !Arc::ptr_eq(newest, &current) {
             current = Arc::clone(newest);
             forwarder.forget_ended(&current);
         }
-        let (length, from) = match received {
-            Ok(received) => received,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                continue;
-            }
-            // Linux reports a listener's closed port here; the next datagram is there all the same.
-            Err(_) => continue,
-        };
+        if received.is_err() {
+            continue;
+        }
         let received_at = Instant::now();
         let server_time =
             (received_at.duration_since(started).as_nanos() * CLOCK_RATE / 1_000_000_000) as u32;
-        let was_voice = forwarder.handle(&buffer[..length], from, server_time, &current, |bytes, to| {
-            if socket.send_to(bytes, to).is_err() {
-                count(&counters.send_failed);
+        let mut voice = ArrayVec::<_, BATCH>::new();
+        let mut answers = ArrayVec::<_, BATCH>::new();
+        for (datagram, from) in inbox.datagrams() {
+            match forwarder.handle(datagram, from, server_time, &current) {
+                Outcome::Dropped => {}
+                Outcome::Answered(answer) => answers.push((answer, from)),
+                Outcome::Voice(packet) => voice.push(packet),
             }
-        });
-        if was_voice {
-            plane.latency.record(received_at.elapsed());
         }
+        let mut forwarded = (0, 0);
+        let failed = outbox.send(socket, |sender| {
+            for (answer, to) in &answers {
+                sender.push(*to, std::iter::once(&answer[..]));
+            }
+            forwarded.0 = bundle(&mut voice, |packets, to| {
+                forwarded.1 += packets.iter().map(|packet| packet.body.len() as u64).sum::<u64>();
+                sender.push(to, packets.iter().map(|packet| packet.body));
+            });
+        });
+        counters.forwarded.fetch_add(forwarded.0, Ordering::Relaxed);
+        counters.forwarded_bytes.fetch_add(forwarded.1, Ordering::Relaxed);
+        if failed > 0 {
+            counters.send_failed.fetch_add(failed, Ordering::Relaxed);
+        }
+        let took = received_at.elapsed();
+        voice.iter().for_each(|_| plane.latency.record(took));
     }
 }
