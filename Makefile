@@ -8,10 +8,10 @@ APP := --features voip-app/custom-protocol
 # What the UI is built from. It is built when one of these is newer: a new UI means a new app.
 UI := $(shell find ui/src ui/index.html ui/package-lock.json ui/*.config.* icons -type f)
 
-.PHONY: help setup run test demo lint bench release
+.PHONY: help setup run test demo lint bench bench-voice release
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## Installs what is missing: Debian packages, npm packages, cargo tools
 	@scripts/setup.sh all
@@ -40,6 +40,11 @@ demo: ## Two clients talk through a server of their own; prints what was heard a
 lint: ## Format, clippy, svelte-check, licences and bans
 	@scripts/setup.sh lint
 	scripts/lint.sh
+
+bench-voice: ## The voice plane beside Mumble's server and a bare loop; MUMBLE_PEER names the script that starts it
+	@scripts/setup.sh bench
+	@cargo build --release --quiet -p voip-server --bin voip-server -p voip-tests --bin voip-load --bin bench-voice
+	@"$$(scripts/target.sh)"/release/bench-voice $(BENCH_VOICE)
 
 bench: ## The benchmarks, each with what was promised; and the server killed twenty times under load
 	@scripts/setup.sh bench

@@ -7,6 +7,8 @@
 pub mod client;
 pub mod database;
 pub mod likeness;
+#[cfg(target_os = "linux")]
+pub mod load;
 pub mod postgres;
 pub mod process;
 pub mod raw;

@@ -49,6 +49,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// A database that takes longer to say that it is there, is not.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Each client has one, and what it sends is short.
+const SOCKET_READ_BUFFER: usize = 2 * 1024;
+
 /// All routes.
 pub fn router(control: Control) -> Router {
     Router::new()
@@ -178,7 +181,10 @@ async fn connect(
         tracing::debug!(%error, "the last activity of a login is not noted");
     }
     let visitor = Visitor { login: caller.login, roles: caller.role_ids(), account: caller.account };
-    let upgrade = upgrade.max_message_size(MAX_CONTROL_MESSAGE).max_frame_size(MAX_CONTROL_MESSAGE);
+    let upgrade = upgrade
+        .max_message_size(MAX_CONTROL_MESSAGE)
+        .max_frame_size(MAX_CONTROL_MESSAGE)
+        .read_buffer_size(SOCKET_READ_BUFFER);
     let Control { hub, sockets, .. } = control;
     Ok(upgrade.on_upgrade(move |socket| {
         let serving = socket::serve(socket, hub, visitor);
