@@ -17,7 +17,7 @@ pub mod voice;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use axum_server::{Handle, tls_rustls::RustlsConfig};
+use axum_server::{Handle, accept::NoDelayAcceptor, tls_rustls::RustlsConfig};
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
     server::conn::auto::Builder,
@@ -136,14 +136,17 @@ pub async fn run(
             handle.graceful_shutdown(Some(DRAIN));
         })
     };
+    // Messages are short, and whoever waits for one should not wait for the acknowledgement of the last one, too.
+    let at_once = NoDelayAcceptor::new();
     let served = match tls {
         Some(tls) => {
-            let mut server = axum_server::from_tcp_rustls(listeners.control, tls)?.handle(handle);
+            let server = axum_server::from_tcp_rustls(listeners.control, tls)?.handle(handle);
+            let mut server = server.map(|acceptor| acceptor.acceptor(at_once));
             limit_headers(server.http_builder());
             server.serve(app).await
         }
         None => {
-            let mut server = axum_server::from_tcp(listeners.control)?.handle(handle);
+            let mut server = axum_server::from_tcp(listeners.control)?.handle(handle).acceptor(at_once);
             limit_headers(server.http_builder());
             server.serve(app).await
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use voip_protocol::{
     ErrorBody, ErrorCode,
     control::{ServerMessage, parse_request},
@@ -30,9 +30,9 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
     };
     let session = connected.session;
     tracing::info!(%session, "connected");
-    let mut ping = interval(PING_EVERY);
+    let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last_heard = tokio::time::Instant::now();
+    let mut last_heard = Instant::now();
     loop {
         tokio::select! {
             outgoing = connected.outgoing.recv() => match outgoing {
@@ -54,7 +54,7 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
                 }
             },
             message = socket.recv() => {
-                last_heard = tokio::time::Instant::now();
+                last_heard = Instant::now();
                 let answer = match message {
                     Some(Ok(Message::Text(text))) => match parse_request(&text) {
                         Ok(request) => {

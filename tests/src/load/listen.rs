@@ -31,6 +31,8 @@ use super::{
 pub struct Tally {
     /// Send times that are measured, on the system's clock, in ns.
     pub window: Range<u64>,
+    /// Voice that came at all, whenever it was sent.
+    pub arrived: u64,
     /// Came to a listener of the talker's channel, for the first time.
     pub received: u64,
     /// Of these, after a later one.
@@ -134,7 +136,10 @@ impl Listener {
             return;
         };
         match kind_of(arrival.datagram) {
-            Ok(Kind::Voice) => self.hear(listener, arrival, memory, tally),
+            Ok(Kind::Voice) => {
+                tally.arrived += 1;
+                self.hear(listener, arrival, memory, tally);
+            }
             Ok(Kind::Pong) if self.take_pong(listener, arrival.datagram) => {}
             _ => tally.garbled += 1,
         }

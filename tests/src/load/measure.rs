@@ -29,6 +29,10 @@ const LEAD: f64 = 0.05;
 const DRAIN: f64 = 0.3;
 /// Talkers go on for this long after the window, in s: its last packets travel as all others.
 const TAIL: f64 = 0.1;
+/// Without voice for this long, what came before is over, in s.
+const QUIET: f64 = 0.1;
+/// A server that was given too much is waited for so many times that long.
+const QUIET_TRIES: u32 = 150;
 /// How often a step of the search is tried: other work on the machine may spoil one.
 const TRIES: u32 = 2;
 
@@ -106,11 +110,14 @@ impl Bench<'_> {
         };
         let mut search = Search::new(self.options.talkers, top);
         let (mut best, mut steps) = (Value::Null, Vec::new());
+        // Of the least that failed: whether this program was too slow itself.
+        let mut generator_lost = false;
         while let Some(talkers) = search.next() {
-            let mut holds = false;
+            let (mut holds, mut lost) = (false, false);
             for _ in 0..TRIES {
                 let talked = self.talk(talkers)?;
                 holds = self.holds(&talked);
+                lost |= talked.json["generator_udp_drops"] != 0;
                 steps.push(json!({
                     "talkers_per_channel": talkers,
                     "held": holds,
@@ -136,11 +143,15 @@ impl Bench<'_> {
                     break;
                 }
             }
+            if !holds {
+                generator_lost = lost;
+            }
             search.note(talkers, holds);
         }
         Ok(json!({
             "held_talkers_per_channel": search.held,
             "failed_talkers_per_channel": search.failed,
+            "failed_with_generator_drops": generator_lost,
             "max_loss_pct": self.options.max_loss,
             "max_p99_ms": self.options.max_p99_ms,
             "best": best,
@@ -153,8 +164,20 @@ impl Bench<'_> {
         talked.loss_pct <= self.options.max_loss && talked.p99_us.is_some_and(|p99| p99 as f64 <= most_us)
     }
 
+    /// Waits until nothing of an earlier stretch is under way: it would spoil the next one.
+    fn wait_until_quiet(&self) {
+        for _ in 0..QUIET_TRIES {
+            let arrived = self.listener.tally().arrived;
+            clock::sleep(QUIET);
+            if self.listener.tally().arrived == arrived {
+                return;
+            }
+        }
+    }
+
     fn talk(&self, talkers: usize) -> Result<Talked, LoadError> {
         let options = self.options;
+        self.wait_until_quiet();
         let start = clock::monotonic_ns() + clock::ns(LEAD);
         let first = start + clock::ns(options.warmup_seconds);
         let last = first + clock::ns(options.seconds);

@@ -19,9 +19,12 @@ pub fn print(result: &Value) {
         print_voice(voice, &result["idle"]);
     }
     if result["max"].is_object() {
+        let lost = result["max"]["failed_with_generator_drops"] == true;
         eprintln!(
-            "most talkers     {} in each channel hold, {} do not",
-            result["max"]["held_talkers_per_channel"], result["max"]["failed_talkers_per_channel"],
+            "most talkers     {} in each channel hold, {} do not{}",
+            result["max"]["held_talkers_per_channel"],
+            result["max"]["failed_talkers_per_channel"],
+            if lost { ": this program dropped packets itself" } else { "" },
         );
     }
     let memory = &result["server_memory_kib"];
