@@ -95,9 +95,13 @@ async fn login(store: &Store, user: UserId, number: u8, device: Option<&str>) ->
         user_agent: Some("test/1"),
         expires_at: now() + Duration::days(30),
     };
+    let organization = store.user(user).await.unwrap().unwrap().organization();
+    let audit = entry(organization, "login");
     // Each a second later than the one before.
-    write!(store, transaction => transaction.create_login(&login, now() + Duration::seconds(number.into())))
-        .unwrap();
+    write!(store, transaction => {
+        transaction.create_login(&login, &audit, now() + Duration::seconds(number.into()))
+    })
+    .unwrap();
     id
 }
 
@@ -181,7 +185,7 @@ on_both!(an_organization_goes_with_all_that_is_in_it, async |database| {
         ("channel_acl", 1),
         ("sessions", 1),
         ("spent_tokens", 1),
-        ("audit_log", 1),
+        ("audit_log", 2),
     ] {
         assert_eq!(database.count(&format!("SELECT COUNT(*) FROM {table}")).await, left, "{table}");
     }
@@ -235,16 +239,19 @@ on_both!(users, async |database| {
         "it was that already"
     );
     assert!(
-        !write!(store, transaction => transaction.logged_in(zoe, "hash", later)).unwrap(),
+        write!(store, transaction => transaction.logged_in(zoe, "hash", later)).unwrap().is_none(),
         "it is not active"
     );
     assert!(write!(store, transaction => transaction.set_active(zoe, true, later)).unwrap());
     assert!(write!(store, transaction => transaction.set_password(zoe, "other", later)).unwrap());
     assert!(
-        !write!(store, transaction => transaction.logged_in(zoe, "hash", later)).unwrap(),
+        write!(store, transaction => transaction.logged_in(zoe, "hash", later)).unwrap().is_none(),
         "the hash is old"
     );
-    assert!(write!(store, transaction => transaction.logged_in(zoe, "other", later)).unwrap());
+    assert_eq!(
+        write!(store, transaction => transaction.logged_in(zoe, "other", later)).unwrap(),
+        Some(vec![member])
+    );
     write!(store, transaction => transaction.rehash(zoe, "hash", "lost")).unwrap();
     write!(store, transaction => transaction.rehash(zoe, "other", "stronger")).unwrap();
     let row = store.user(zoe).await.unwrap().unwrap();
@@ -334,7 +341,7 @@ on_both!(a_row_of_wrong_passwords_locks, async |database| {
     for _ in 0..4 {
         assert!(!fail(now()).await.locked_now);
     }
-    assert!(write!(store, transaction => transaction.logged_in(alice, "hash", now())).unwrap());
+    assert!(write!(store, transaction => transaction.logged_in(alice, "hash", now())).unwrap().is_some());
     for _ in 0..4 {
         assert!(!fail(now()).await.locked_now, "a right one begins the row anew");
     }
@@ -344,10 +351,10 @@ on_both!(a_row_of_wrong_passwords_locks, async |database| {
     let minute = now() + Duration::minutes(1);
     assert!(!fail(minute).await.locked_now, "it is locked already");
     assert_eq!(store.user(alice).await.unwrap().unwrap().locked_until, Some(until), "and not for longer");
-    assert!(!write!(store, transaction => transaction.logged_in(alice, "hash", minute)).unwrap());
+    assert!(write!(store, transaction => transaction.logged_in(alice, "hash", minute)).unwrap().is_none());
     // Afterwards it takes five again.
     assert!(!fail(until).await.locked_now);
-    assert!(write!(store, transaction => transaction.logged_in(alice, "hash", until)).unwrap());
+    assert!(write!(store, transaction => transaction.logged_in(alice, "hash", until)).unwrap().is_some());
     let row = store.user(alice).await.unwrap().unwrap();
     assert_eq!((row.failed_login_attempts, row.locked_until), (0, None));
     let nobody =
@@ -519,6 +526,8 @@ on_both!(roles, async |database| {
         write!(store, transaction => transaction.give_role(user, role)).unwrap();
     }
     assert_eq!(ids(&store.roles_of(alice).await.unwrap()), [high, low]);
+    let at_login = write!(store, transaction => transaction.logged_in(alice, "hash", now())).unwrap();
+    assert_eq!(at_login, Some(vec![high, low]));
     let held = store.roles_of_users(here, alice, bob).await.unwrap();
     let held: Vec<_> = held.iter().map(|held| (held.user(), held.role.id())).collect();
     assert_eq!(held.len(), 3);
@@ -542,6 +551,8 @@ on_both!(roles, async |database| {
     assert!(write!(store, transaction => transaction.delete_role(high)).unwrap());
     assert!(!write!(store, transaction => transaction.delete_role(high)).unwrap());
     assert!(store.roles_of(bob).await.unwrap().is_empty());
+    let at_login = write!(store, transaction => transaction.logged_in(bob, "hash", now())).unwrap();
+    assert_eq!(at_login, Some(Vec::new()));
 });
 
 on_both!(channels_and_their_acl, async |database| {

@@ -180,10 +180,9 @@ impl Accounts {
         now: OffsetDateTime,
     ) -> Result<Option<LoginReply>, ErrorBody> {
         let mut transaction = self.store.begin().await?;
-        if !transaction.logged_in(user.id(), &user.password_hash, now).await? {
+        let Some(roles) = transaction.logged_in(user.id(), &user.password_hash, now).await? else {
             return Ok(None);
-        }
-        let roles = transaction.roles_of(user.id()).await?.iter().map(RoleRow::id).collect();
+        };
         if let Verdict::Outdated(hash) = verdict {
             transaction.rehash(user.id(), &user.password_hash, hash).await?;
         }

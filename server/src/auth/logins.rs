@@ -40,7 +40,6 @@ impl Accounts {
             user_agent: user_agent.as_deref(),
             expires_at: now + self.policy.refresh,
         };
-        transaction.create_login(&login, now).await?;
         let ended = match login.device_id {
             Some(device) => transaction.revoke_device(account.id, device, login.id, now).await?,
             None => 0,
@@ -53,7 +52,7 @@ impl Accounts {
             details: json!({ "login": claims.sid, "device": login.device_name, "logins_ended": ended }),
             ip_address: address.as_deref(),
         };
-        transaction.audit(&audit, now).await?;
+        transaction.create_login(&login, &audit, now).await?;
         self.reply(&claims, refresh_token, account)
     }
 

@@ -61,9 +61,19 @@ pub struct AuditFilter<'a> {
     pub before: Option<i64>,
 }
 
+/// Writes a row whose values have these numbers.
+macro_rules! insert_audit {
+    ($values:literal) => {
+        concat!(
+            "INSERT INTO audit_log (org_id, actor_id, action, resource, details, ip_address, created_at) VALUES ",
+            $values
+        )
+    };
+}
+pub(super) use insert_audit;
+
 declare! {
-    INSERT = "INSERT INTO audit_log (org_id, actor_id, action, resource, details, ip_address, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    INSERT = insert_audit!("($1, $2, $3, $4, $5, $6, $7)");
     // The casts tell PostgreSQL the types of what may be null.
     PAGE = "SELECT audit_log.id, actor_id, users.username AS actor_name, action, resource, details, ip_address,
             audit_log.created_at

@@ -9,7 +9,10 @@ use voip_protocol::{
     control::{Account, Organization},
 };
 
-use super::{RoleRow, Store, StoreError, Transaction, at::At, on, statements::declare, transaction::within};
+use super::{
+    AuditEntry, RoleRow, Store, StoreError, Transaction, at::At, audit::insert_audit, on,
+    statements::declare, transaction::Inner, transaction::within,
+};
 
 /// SHA-256 of a refresh token.
 pub type TokenHash = [u8; 32];
@@ -132,10 +135,21 @@ macro_rules! select {
     };
 }
 
-declare! {
-    INSERT = "INSERT INTO sessions (id, user_id, access_jti, token_hash, device_info, device_fingerprint, ip_address,
+macro_rules! insert {
+    () => {
+        "INSERT INTO sessions (id, user_id, access_jti, token_hash, device_info, device_fingerprint, ip_address,
             user_agent, created_at, last_activity, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10)";
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10)"
+    };
+}
+
+/// A login and its audit row, handed over as one: each database has its own way to say so.
+const INSERT_ON_SQLITE: &str = concat!(insert!(), "; ", insert_audit!("($11, $12, $13, $14, $15, $16, $9)"));
+const INSERT_ON_POSTGRES: &str =
+    concat!("WITH login AS (", insert!(), ") ", insert_audit!("($11, $12, $13, $14, $15, $16, $9)"));
+
+declare! {
+    INSERT = insert!();
     // Of two at once the second finds the hash changed.
     ROTATE = "UPDATE sessions SET token_hash = $2, access_jti = $3, last_activity = $4, expires_at = $5
         WHERE token_hash = $1 AND revoked_at IS NULL AND expires_at > $4
@@ -176,13 +190,18 @@ declare! {
 }
 
 impl Transaction {
-    /// Adds a login.
+    /// Adds a login with its audit row.
     pub async fn create_login(
         &mut self,
         login: &NewLogin<'_>,
+        audit: &AuditEntry<'_>,
         now: OffsetDateTime,
     ) -> Result<(), StoreError> {
-        within!(self, connection => sqlx::query::<Db>(INSERT)
+        let insert = match self.inner {
+            Inner::Sqlite(_) => INSERT_ON_SQLITE,
+            Inner::Postgres(_) => INSERT_ON_POSTGRES,
+        };
+        within!(self, connection => sqlx::query::<Db>(insert)
             .bind(login.id.0)
             .bind(login.user.0)
             .bind(login.access_jti)
@@ -193,9 +212,16 @@ impl Transaction {
             .bind(login.user_agent)
             .bind(At(now))
             .bind(At(login.expires_at))
+            .bind(audit.organization.map(|id| id.0))
+            .bind(audit.actor.map(|id| id.0))
+            .bind(audit.action)
+            .bind(audit.resource)
+            .bind(sqlx::types::Json(&audit.details))
+            .bind(audit.ip_address)
             .execute(connection)
             .await
             .map(drop))?;
+        self.audited += 1;
         Ok(())
     }
 

@@ -149,7 +149,10 @@ declare! {
     REHASH = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2";
     // Matches nothing where the account was disabled or locked while the password was checked.
     LOGGED_IN = "UPDATE users SET last_login = $2, failed_login_attempts = 0, locked_until = NULL
-        WHERE id = $1 AND active AND (locked_until IS NULL OR locked_until <= $2) AND password_hash = $3";
+        WHERE id = $1 AND active AND (locked_until IS NULL OR locked_until <= $2) AND password_hash = $3
+        RETURNING (SELECT COALESCE(string_agg(CAST(roles.id AS TEXT), ',' ORDER BY priority DESC, roles.id), '')
+            FROM user_roles JOIN roles ON roles.id = user_roles.role_id
+            WHERE user_roles.user_id = users.id AND roles.org_id = users.org_id)";
     // While it is locked nothing is counted; the try that fills the count locks, and the count begins anew.
     FAILED = "UPDATE users SET
             failed_login_attempts = CASE
@@ -285,17 +288,18 @@ impl Transaction {
         Ok(())
     }
 
-    /// Notes a login with the password of this hash; false where it may not be any more.
+    /// Notes a login with the password of this hash; the account's roles, highest priority first. None where it may not
+    /// be any more.
     pub async fn logged_in(
         &mut self,
         id: UserId,
         password_hash: &str,
         now: OffsetDateTime,
-    ) -> Result<bool, StoreError> {
-        let done = within!(self, connection => sqlx::query::<Db>(LOGGED_IN)
+    ) -> Result<Option<Vec<RoleId>>, StoreError> {
+        let roles = within!(self, connection => sqlx::query_scalar::<Db, String>(LOGGED_IN)
             .bind(id.0).bind(At(now)).bind(password_hash)
-            .execute(connection).await.map(|done| done.rows_affected()))?;
-        Ok(done > 0)
+            .fetch_optional(connection).await)?;
+        Ok(roles.map(|roles| roles.split(',').filter_map(|id| id.parse().ok()).map(RoleId).collect()))
     }
 
     /// Counts a failed login of this name, and locks the account with the last of `attempts` in a row. None where

@@ -141,7 +141,15 @@ impl Home {
             user_agent: None,
             expires_at: self.now + LOGIN_LIFE,
         };
-        transaction.create_login(&row, self.now).await?;
+        let audit = AuditEntry {
+            organization: Some(self.organization),
+            actor: Some(id),
+            action: "login",
+            resource: "load",
+            details: json!({}),
+            ip_address: None,
+        };
+        transaction.create_login(&row, &audit, self.now).await?;
         Ok(self.tokens.sign(&claims)?)
     }
 }
