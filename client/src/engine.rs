@@ -12,7 +12,7 @@ use tokio::{
 };
 use voip_protocol::{
     ChannelId, ErrorCode,
-    control::{Call, Request, RoomChange, ServerEvent, ServerMessage},
+    control::{Call, MembersChange, Request, ServerEvent, ServerMessage},
 };
 
 pub use handle::EngineHandle;
@@ -308,7 +308,7 @@ impl Engine {
             }
             ServerMessage::Failure { id: None, error } => self.tell(Event::Problem(error.into())),
             ServerMessage::Event(ServerEvent::ChannelKey(key)) => self.voice.install(key),
-            ServerMessage::Event(ServerEvent::Room(change)) => self.room_changed(change),
+            ServerMessage::Event(ServerEvent::Members(change)) => self.members_changed(change),
             // The connection closes next, by itself.
             ServerMessage::Event(ServerEvent::ServerStopping { message }) => {
                 let code = ClientErrorCode::Server(ErrorCode::ServerStopping);
@@ -319,19 +319,21 @@ impl Engine {
         }
     }
 
-    fn room_changed(&mut self, change: RoomChange) {
+    fn members_changed(&mut self, change: MembersChange) {
         let Some(room) = &mut self.room else { return };
+        let before = room.me().and_then(|me| me.channel);
         room.apply(&change);
-        if let RoomChange::MemberMoved { session, channel } = change
-            && session == room.session
-        {
-            self.channel = channel;
-            self.told_talking = false;
-            if channel.is_none() {
-                self.voice.leave();
+        if let Some(me) = change.changed.iter().find(|member| member.session == room.session) {
+            // Whatever was said meanwhile: what the server has otherwise, it is told again.
+            self.told_talking = me.talking;
+            if me.channel != before {
+                self.channel = me.channel;
+                if me.channel.is_none() {
+                    self.voice.leave();
+                }
             }
         }
-        self.tell(Event::RoomChange(change));
+        self.tell(Event::Members(change));
     }
 
     fn answered(&mut self, id: u64, result: Result<(), ClientError>) {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use ts_rs::TS;
-use voip_protocol::{ChannelId, SessionId, control::RoomChange};
+use voip_protocol::{ChannelId, SessionId, control::MembersChange};
 
 use crate::{ClientError, Room};
 
@@ -14,8 +14,8 @@ pub enum Event {
     Connection(Connection),
     /// The room is replaced as a whole: connected, reconnected; null: no longer connected.
     Room(Option<Room>),
-    /// The room changed; [`Room::apply`] says how.
-    RoomChange(RoomChange),
+    /// Members came, changed or went; [`Room::apply`] says how.
+    Members(MembersChange),
     /// A device was opened, lost or replaced.
     Audio(AudioState),
     /// Microphone level and gate, about 20 times a second.

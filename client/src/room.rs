@@ -4,7 +4,7 @@ use serde::Serialize;
 use ts_rs::TS;
 use voip_protocol::{
     Permissions, SessionId,
-    control::{Channel, Member, Organization, RoomChange, Snapshot},
+    control::{Channel, Member, MembersChange, Organization, Snapshot},
 };
 
 /// The organization as one sees it.
@@ -39,30 +39,15 @@ impl From<Snapshot> for Room {
 }
 
 impl Room {
-    /// Applies one change. Whoever is not known is passed over: the next snapshot tells.
-    pub fn apply(&mut self, change: &RoomChange) {
-        match change {
-            RoomChange::MemberOnline(member) => match self.member_mut(member.session) {
+    /// Applies a change.
+    pub fn apply(&mut self, change: &MembersChange) {
+        if !change.gone.is_empty() {
+            self.members.retain(|member| !change.gone.contains(&member.session));
+        }
+        for member in &change.changed {
+            match self.members.iter_mut().find(|known| known.session == member.session) {
                 Some(known) => known.clone_from(member),
                 None => self.members.push(member.clone()),
-            },
-            RoomChange::MemberOffline { session } => self.members.retain(|member| member.session != *session),
-            RoomChange::MemberMoved { session, channel } => {
-                if let Some(member) = self.member_mut(*session) {
-                    member.channel = *channel;
-                    member.talking = false;
-                }
-            }
-            RoomChange::MemberState { session, muted, deafened } => {
-                if let Some(member) = self.member_mut(*session) {
-                    (member.muted, member.deafened) = (*muted, *deafened);
-                    member.talking &= !muted;
-                }
-            }
-            RoomChange::MemberTalking { session, talking } => {
-                if let Some(member) = self.member_mut(*session) {
-                    member.talking = *talking;
-                }
             }
         }
     }
@@ -70,9 +55,5 @@ impl Room {
     /// One's own entry.
     pub fn me(&self) -> Option<&Member> {
         self.members.iter().find(|member| member.session == self.session)
-    }
-
-    fn member_mut(&mut self, session: SessionId) -> Option<&mut Member> {
-        self.members.iter_mut().find(|member| member.session == session)
     }
 }

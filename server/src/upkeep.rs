@@ -72,6 +72,10 @@ impl Watch {
         if !revoked.is_empty() {
             self.hub.end_logins(revoked).await;
         }
+        // Somebody may talk while the disk is full.
+        if let Err(error) = self.note_activity(now).await {
+            tracing::debug!(%error, "the last activity of logins is not noted");
+        }
         let expired = self.store.expired_since(since, now).await?;
         if expired.is_empty() {
             return Ok(());
@@ -79,9 +83,26 @@ impl Watch {
         // Who is connected uses their login, however long they have not refreshed it. Were it left to expire, its row
         // would be forgotten, and nobody could end the connection any more.
         let connected = self.hub.logins().await;
+        let in_use: Vec<_> = expired.intersection(&connected).collect();
+        if in_use.is_empty() {
+            return Ok(());
+        }
         let mut transaction = self.store.begin().await?;
-        for login in expired.intersection(&connected) {
+        for login in in_use {
             transaction.extend_login(*login, now + self.refresh, now).await?;
+        }
+        transaction.commit().await
+    }
+
+    /// Notes when logins were last used, those of half a second at a time: who connects does not wait for the disk.
+    async fn note_activity(&self, now: OffsetDateTime) -> Result<(), StoreError> {
+        let arrived = self.hub.take_arrived().await;
+        if arrived.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.store.begin().await?;
+        for login in arrived {
+            transaction.touch_login(login, now).await?;
         }
         transaction.commit().await
     }

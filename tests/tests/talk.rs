@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use voip_client::{Connection, Event};
-use voip_protocol::control::RoomChange;
+use voip_protocol::control::Member;
 use voip_tests::{
     client::{LIMIT, TestClient},
     likeness::{compare, rms},
@@ -135,18 +135,22 @@ async fn the_others_see_who_talks_and_who_comes_and_goes() {
     let mut events = bob.handle.subscribe();
     alice.enter("General").await;
     let session = alice.handle.state().await.unwrap().room.unwrap().session;
-    let change = |wanted: RoomChange| move |event: &Event| matches!(event, Event::RoomChange(change) if *change == wanted);
-    let channel = Some(alice.channel("General").await);
-    bob.next(&mut events, "alice joins", change(RoomChange::MemberMoved { session, channel })).await;
+    let alice_is = |holds: fn(&Member) -> bool| {
+        move |event: &Event| {
+            let Event::Members(change) = event else { return false };
+            change.changed.iter().any(|member| member.session == session && holds(member))
+        }
+    };
+    bob.next(&mut events, "alice joins", alice_is(|alice| alice.channel.is_some())).await;
     alice.handle.set_key(true);
-    bob.next(&mut events, "alice talks", change(RoomChange::MemberTalking { session, talking: true })).await;
+    bob.next(&mut events, "alice talks", alice_is(|alice| alice.talking)).await;
     alice.handle.set_key(false);
-    bob.next(&mut events, "alice is done", change(RoomChange::MemberTalking { session, talking: false }))
-        .await;
+    bob.next(&mut events, "alice is done", alice_is(|alice| !alice.talking)).await;
     alice.handle.leave().await.unwrap();
-    bob.next(&mut events, "alice leaves", change(RoomChange::MemberMoved { session, channel: None })).await;
+    bob.next(&mut events, "alice leaves", alice_is(|alice| alice.channel.is_none())).await;
     alice.stop().await;
-    bob.next(&mut events, "alice is gone", change(RoomChange::MemberOffline { session })).await;
+    let gone = |event: &Event| matches!(event, Event::Members(change) if change.gone.contains(&session));
+    bob.next(&mut events, "alice is gone", gone).await;
     server.stop().await;
 }
 

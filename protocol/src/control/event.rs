@@ -45,44 +45,17 @@ pub enum ServerEvent {
         message: String,
     },
     /// Somebody came, went, moved, spoke.
-    #[serde(untagged)]
-    Room(RoomChange),
+    Members(MembersChange),
 }
 
-/// A change of who is where. In JSON it stands beside the other events: `{"event": "...", "data": {...}}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[serde(tag = "event", content = "data", rename_all = "snake_case")]
-pub enum RoomChange {
-    /// Somebody connected.
-    MemberOnline(Member),
-    /// Somebody's connection is gone.
-    MemberOffline {
-        /// Whose.
-        session: SessionId,
-    },
-    /// Somebody changed channel.
-    MemberMoved {
-        /// Who.
-        session: SessionId,
-        /// Where to; null for no channel.
-        channel: Option<ChannelId>,
-    },
-    /// Somebody muted or deafened themselves, or undid it.
-    MemberState {
-        /// Who.
-        session: SessionId,
-        /// Sends no voice.
-        muted: bool,
-        /// Gets no voice.
-        deafened: bool,
-    },
-    /// Somebody began or stopped talking.
-    MemberTalking {
-        /// Who.
-        session: SessionId,
-        /// Began or stopped.
-        talking: bool,
-    },
+/// What has changed of who is where since the client was last told. Whoever is named is as they are now, however often
+/// that changed meanwhile.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct MembersChange {
+    /// Who came, moved, muted, spoke.
+    pub changed: Vec<Member>,
+    /// Whose connection is gone.
+    pub gone: Vec<SessionId>,
 }
 
 /// All that a client may see, at one moment.
@@ -100,7 +73,8 @@ pub struct Snapshot {
     pub permissions: Permissions,
     /// Visible channels; parents come before their children, siblings in their order.
     pub channels: Vec<Channel>,
-    /// Everybody connected, oneself included. Whoever is in a channel that one may not see has none here.
+    /// Oneself, then others who are connected; where these are many, `members` follow with the rest. Whoever is in a
+    /// channel that one may not see has none here.
     pub members: Vec<Member>,
 }
 
@@ -190,14 +164,14 @@ mod tests {
 
     #[test]
     fn the_three_kinds_are_told_apart() {
-        let event =
-            ServerMessage::Event(ServerEvent::Room(RoomChange::MemberOffline { session: SessionId(4) }));
+        let change = MembersChange { changed: Vec::new(), gone: vec![SessionId(4)] };
+        let event = ServerMessage::Event(ServerEvent::Members(change.clone()));
         let text = serde_json::to_string(&event).unwrap();
-        assert_eq!(text, r#"{"event":"member_offline","data":{"session":4}}"#);
-        assert!(matches!(
-            serde_json::from_str(&text).unwrap(),
-            ServerMessage::Event(ServerEvent::Room(RoomChange::MemberOffline { session: SessionId(4) }))
-        ));
+        assert_eq!(text, r#"{"event":"members","data":{"changed":[],"gone":[4]}}"#);
+        let ServerMessage::Event(ServerEvent::Members(read)) = serde_json::from_str(&text).unwrap() else {
+            panic!("{text} is an event of members");
+        };
+        assert_eq!(read, change);
         let failure = ServerMessage::Failure { id: None, error: ErrorBody::new(ErrorCode::Internal, "x") };
         let text = serde_json::to_string(&failure).unwrap();
         assert!(matches!(serde_json::from_str(&text).unwrap(), ServerMessage::Failure { id: None, .. }));

@@ -14,6 +14,7 @@ pub use admin::{
     ResetPassword, Role, Roles, User, UserChange, UserPage,
 };
 pub use event::{
-    Channel, ChannelKey, Member, Organization, RoomChange, ServerEvent, ServerMessage, Snapshot, VoiceSession,
+    Channel, ChannelKey, Member, MembersChange, Organization, ServerEvent, ServerMessage, Snapshot,
+    VoiceSession,
 };
 pub use request::{Call, Request, parse_request};

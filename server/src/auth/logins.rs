@@ -190,14 +190,6 @@ impl Accounts {
         self.tell_revoked();
         Ok(true)
     }
-
-    /// Notes that a login is in use.
-    pub async fn touch(&self, login: LoginId, now: OffsetDateTime) -> Result<(), ErrorBody> {
-        let mut transaction = self.store.begin().await?;
-        transaction.touch_login(login, now).await?;
-        transaction.commit().await?;
-        Ok(())
-    }
 }
 
 /// A login that was ended before its time. Its client asks the person before it logs in again.

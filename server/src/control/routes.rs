@@ -51,6 +51,8 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Each client has one, and what it sends is short.
 const SOCKET_READ_BUFFER: usize = 2 * 1024;
+/// What waits together is written together, up to about so much.
+const SOCKET_WRITE_BUFFER: usize = 4 * 1024;
 
 /// All routes.
 pub fn router(control: Control) -> Router {
@@ -176,15 +178,12 @@ async fn connect(
     let upgrade = upgrade.map_err(|_| {
         Failure::new(ErrorCode::MalformedMessage, "/control is a WebSocket: connect to it as one")
     })?;
-    // Somebody may talk while the disk is full.
-    if let Err(error) = control.accounts.touch(caller.login, OffsetDateTime::now_utc()).await {
-        tracing::debug!(%error, "the last activity of a login is not noted");
-    }
     let visitor = Visitor { login: caller.login, roles: caller.role_ids(), account: caller.account };
     let upgrade = upgrade
         .max_message_size(MAX_CONTROL_MESSAGE)
         .max_frame_size(MAX_CONTROL_MESSAGE)
-        .read_buffer_size(SOCKET_READ_BUFFER);
+        .read_buffer_size(SOCKET_READ_BUFFER)
+        .write_buffer_size(SOCKET_WRITE_BUFFER);
     let Control { hub, sockets, .. } = control;
     Ok(upgrade.on_upgrade(move |socket| {
         let serving = socket::serve(socket, hub, visitor);

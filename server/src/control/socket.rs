@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use futures_util::SinkExt;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use voip_protocol::{
     ErrorBody, ErrorCode,
@@ -19,6 +20,8 @@ const SILENCE: Duration = Duration::from_secs(40);
 /// A write that takes longer means that the client takes nothing any more.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Messages that are written together.
+const AT_ONCE: usize = 64;
 /// A refused client has this long to read why.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -33,21 +36,12 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
     let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last_heard = Instant::now();
+    let mut waiting = Vec::new();
     loop {
         tokio::select! {
-            outgoing = connected.outgoing.recv() => match outgoing {
-                Some(Outgoing::Text(text)) => {
-                    if !write(&mut socket, Message::Text(text)).await { break }
-                }
-                Some(Outgoing::Close(error)) => {
-                    close(&mut socket, close_code::AWAY, error.code).await;
-                    break;
-                }
-                Some(Outgoing::Refuse(error)) => {
-                    refuse(&mut socket, error).await;
-                    break;
-                }
-                None => {
+            count = connected.outgoing.recv_many(&mut waiting, AT_ONCE) => {
+                if !carry_out(&mut socket, &mut waiting).await { break }
+                if count == 0 {
                     let message = "you did not take your events in time: connect again";
                     refuse(&mut socket, ErrorBody::new(ErrorCode::TooSlow, message)).await;
                     break;
@@ -88,6 +82,28 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
     }
     hub.disconnect(session).await;
     tracing::info!(%session, "disconnected");
+}
+
+/// Writes what waits for a client, together. False when the connection has ended.
+async fn carry_out(socket: &mut WebSocket, waiting: &mut Vec<Outgoing>) -> bool {
+    for outgoing in waiting.drain(..) {
+        match outgoing {
+            Outgoing::Text(text) => {
+                if !matches!(timeout(WRITE_TIMEOUT, socket.feed(Message::Text(text))).await, Ok(Ok(()))) {
+                    return false;
+                }
+            }
+            Outgoing::Close(error) => {
+                close(socket, close_code::AWAY, error.code).await;
+                return false;
+            }
+            Outgoing::Refuse(error) => {
+                refuse(socket, error).await;
+                return false;
+            }
+        }
+    }
+    matches!(timeout(WRITE_TIMEOUT, socket.flush()).await, Ok(Ok(())))
 }
 
 /// Says what was wrong, then closes.

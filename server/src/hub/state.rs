@@ -11,14 +11,14 @@ use voip_protocol::{
     ChannelId, ContextId, Epoch, ErrorBody, ErrorCode, LoginId, OrganizationId, Permissions, RoleId,
     SessionId,
     control::{
-        Account, Call, ChannelKey, Member, Request, RoomChange, ServerEvent, ServerMessage, Snapshot,
+        Account, Call, ChannelKey, Member, MembersChange, Request, ServerEvent, ServerMessage, Snapshot,
         VoiceSession,
     },
-    limits::{EPOCH_SWITCH_MS, MAX_CONNECTIONS_BY_LOGIN, REKEY_COALESCE_MS},
+    limits::{EPOCH_SWITCH_MS, MAX_CONNECTIONS_BY_LOGIN, MAX_MEMBERS_TOLD, REKEY_COALESCE_MS},
     secret::{ContextSecret, Secret, TagSecret},
 };
 
-use super::{HeldRole, Tenant};
+use super::{HeldRole, News, Presence, Tenant};
 use crate::voice::{Peer, Route, Routing};
 
 /// The live state. `Duration`s are the time since the hub began.
@@ -26,6 +26,10 @@ pub struct Hub {
     tenants: HashMap<OrganizationId, Tenant>,
     sessions: BTreeMap<SessionId, Session>,
     contexts: HashMap<ChannelId, Context>,
+    /// What the members of an organization have not been told yet.
+    news: HashMap<OrganizationId, News>,
+    /// By which logins somebody connected since it was last asked.
+    arrived: HashSet<LoginId>,
     next_session: u32,
     next_context: u32,
     voice_port: u16,
@@ -81,6 +85,8 @@ impl Hub {
             tenants: tenants.into_iter().map(|tenant| (tenant.id(), tenant)).collect(),
             sessions: BTreeMap::new(),
             contexts: HashMap::new(),
+            news: HashMap::new(),
+            arrived: HashSet::new(),
             // Not from 1: a packet of before a restart should meet no session of after it.
             next_session: u32::from_be_bytes(start),
             next_context: 1,
@@ -118,30 +124,28 @@ impl Hub {
         };
         let session = Session {
             login: visitor.login,
-            member: member.clone(),
+            member,
             organization,
             permissions: organization_wide(&held),
             in_channels,
             peer: Arc::new(Peer::new(id, &uplink, &downlink)),
         };
-        let others = self.sessions_of(organization);
+        self.arrived.insert(session.login);
         self.sessions.insert(id, session);
         let voice = VoiceSession { port: self.voice_port, uplink, downlink };
-        let snapshot = self.snapshot(id, voice);
-        out.push(Output::Send(id, ServerMessage::Event(ServerEvent::Snapshot(Box::new(snapshot)))));
-        out.push(Output::Broadcast(others, ServerEvent::Room(RoomChange::MemberOnline(member))));
+        self.send_snapshot(id, voice, out);
+        self.news.entry(organization).or_default().came(id);
         self.routing_is_stale = true;
         Ok(id)
     }
 
     /// A connection is gone.
-    pub fn disconnect(&mut self, id: SessionId, now: Duration, out: &mut Vec<Output>) {
+    pub fn disconnect(&mut self, id: SessionId, now: Duration) {
         let Some(session) = self.sessions.remove(&id) else { return };
         if let Some(channel) = session.member.channel {
             self.left(channel, now);
         }
-        let others = self.sessions_of(session.organization);
-        out.push(Output::Broadcast(others, ServerEvent::Room(RoomChange::MemberOffline { session: id })));
+        self.news.entry(session.organization).or_default().went(id);
         self.routing_is_stale = true;
     }
 
@@ -149,9 +153,9 @@ impl Hub {
     pub fn call(&mut self, id: SessionId, request: &Request, now: Duration, out: &mut Vec<Output>) {
         let result = match &request.call {
             Call::Join { channel } => self.join(id, *channel, now, out),
-            Call::Leave {} => self.leave(id, now, out),
-            Call::SetSelf { muted, deafened } => self.set_self(id, *muted, *deafened, out),
-            Call::SetTalking { talking } => self.set_talking(id, *talking, out),
+            Call::Leave {} => self.leave(id, now),
+            Call::SetSelf { muted, deafened } => self.set_self(id, *muted, *deafened),
+            Call::SetTalking { talking } => self.set_talking(id, *talking),
         };
         let answer = match result {
             Ok(()) => ServerMessage::Success { id: request.id, result: json!({}) },
@@ -160,8 +164,13 @@ impl Hub {
         out.push(Output::Send(id, answer));
     }
 
-    /// Does what is due.
+    /// Does what is due: new epochs, and telling everybody what has changed.
     pub fn tick(&mut self, now: Duration, out: &mut Vec<Output>) {
+        self.rekey(now, out);
+        self.tell_news(now, out);
+    }
+
+    fn rekey(&mut self, now: Duration, out: &mut Vec<Output>) {
         let due: Vec<_> = self
             .contexts
             .iter()
@@ -183,7 +192,8 @@ impl Hub {
 
     /// When [`Hub::tick`] has something to do next.
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.contexts.values().filter_map(|context| context.rekey_at).min()
+        let rekeys = self.contexts.values().filter_map(|context| context.rekey_at);
+        rekeys.chain(self.news.values().filter_map(News::due)).min()
     }
 
     /// The new routing, if it has changed since the last call.
@@ -199,6 +209,11 @@ impl Hub {
     /// The logins by which somebody is connected.
     pub fn logins(&self) -> HashSet<LoginId> {
         self.sessions.values().map(|session| session.login).collect()
+    }
+
+    /// By which logins somebody connected since the last call.
+    pub fn take_arrived(&mut self) -> HashSet<LoginId> {
+        std::mem::take(&mut self.arrived)
     }
 
     /// How many channels there are, of all organizations.
@@ -254,43 +269,37 @@ impl Hub {
         }
         let key = self.contexts[&channel].key(channel, 0);
         out.push(Output::Send(id, ServerMessage::Event(ServerEvent::ChannelKey(key))));
-        self.move_to(id, Some(channel), out);
+        self.move_to(id, Some(channel));
         if let Some(from) = from {
             self.left(from, now);
         }
         Ok(())
     }
 
-    fn leave(&mut self, id: SessionId, now: Duration, out: &mut Vec<Output>) -> Result<(), ErrorBody> {
+    fn leave(&mut self, id: SessionId, now: Duration) -> Result<(), ErrorBody> {
         if let Some(from) = self.session(id)?.member.channel {
-            self.move_to(id, None, out);
+            self.move_to(id, None);
             self.left(from, now);
         }
         Ok(())
     }
 
-    fn set_self(
-        &mut self,
-        id: SessionId,
-        muted: bool,
-        deafened: bool,
-        out: &mut Vec<Output>,
-    ) -> Result<(), ErrorBody> {
+    fn set_self(&mut self, id: SessionId, muted: bool, deafened: bool) -> Result<(), ErrorBody> {
         // Who hears nothing does not talk either, as everywhere.
         let muted = muted || deafened;
-        let member = &mut self.session_mut(id)?.member;
+        let member = &self.session(id)?.member;
         if (member.muted, member.deafened) != (muted, deafened) {
-            (member.muted, member.deafened) = (muted, deafened);
-            member.talking &= !muted;
-            let change = RoomChange::MemberState { session: id, muted, deafened };
-            self.tell_organization(id, ServerEvent::Room(change), out);
+            self.change(id, |member| {
+                (member.muted, member.deafened) = (muted, deafened);
+                member.talking &= !muted;
+            });
             self.routing_is_stale = true;
         }
         Ok(())
     }
 
-    fn set_talking(&mut self, id: SessionId, talking: bool, out: &mut Vec<Output>) -> Result<(), ErrorBody> {
-        let session = self.session_mut(id)?;
+    fn set_talking(&mut self, id: SessionId, talking: bool) -> Result<(), ErrorBody> {
+        let session = self.session(id)?;
         let Some(channel) = session.member.channel else {
             return Err(ErrorBody::new(ErrorCode::NotInChannel, "you are in no channel: join one first"));
         };
@@ -299,31 +308,63 @@ impl Hub {
             return Err(ErrorBody::new(ErrorCode::PermissionDenied, message));
         }
         if session.member.talking != talking {
-            session.member.talking = talking;
-            let viewers = self.viewers_of(channel);
-            let change = RoomChange::MemberTalking { session: id, talking };
-            out.push(Output::Broadcast(viewers, ServerEvent::Room(change)));
+            self.change(id, |member| member.talking = talking);
         }
         Ok(())
     }
 
-    /// Puts a session elsewhere and tells everybody as much of it as they may see.
-    fn move_to(&mut self, id: SessionId, to: Option<ChannelId>, out: &mut Vec<Output>) {
+    fn move_to(&mut self, id: SessionId, to: Option<ChannelId>) {
+        self.change(id, |member| {
+            member.channel = to;
+            member.talking = false;
+        });
+        self.routing_is_stale = true;
+    }
+
+    /// Changes a member; the others are told when the time for it comes.
+    fn change(&mut self, id: SessionId, change: impl FnOnce(&mut Member)) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        session.member.channel = to;
-        session.member.talking = false;
-        let organization = session.organization;
-        let (seeing, blind): (Vec<_>, Vec<_>) = self
-            .sessions_of(organization)
-            .into_iter()
-            .partition(|viewer| to.is_some_and(|to| self.sessions[viewer].sees(to)));
-        for (viewers, channel) in [(seeing, to), (blind, None)] {
-            if !viewers.is_empty() {
-                let change = RoomChange::MemberMoved { session: id, channel };
-                out.push(Output::Broadcast(viewers, ServerEvent::Room(change)));
+        let before = Presence::of(&session.member);
+        change(&mut session.member);
+        self.news.entry(session.organization).or_default().changed(id, before);
+    }
+
+    /// Tells everybody as much of the news as they may see.
+    fn tell_news(&mut self, now: Duration, out: &mut Vec<Output>) {
+        let due: Vec<_> = self
+            .news
+            .iter()
+            .filter(|(_, news)| news.due().is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for organization in due {
+            let viewers = self.sessions_of(organization);
+            let Some(news) = self.news.get_mut(&organization) else { continue };
+            let told = news.take(now, viewers.len());
+            let channels =
+                told.channels(|id| self.sessions.get(&id).and_then(|session| session.member.channel));
+            // Those who see the same of the channels in question are told the same.
+            let mut alike: HashMap<Vec<bool>, Vec<SessionId>> = HashMap::new();
+            for viewer in viewers {
+                let sees = channels.iter().map(|channel| self.sessions[&viewer].sees(*channel));
+                let sees = sees.chain([told.is_new(viewer)]).collect();
+                alike.entry(sees).or_default().push(viewer);
+            }
+            for viewers in alike.into_values() {
+                let viewer = &self.sessions[&viewers[0]];
+                let came_meanwhile = told.is_new(viewers[0]);
+                let changed = told.changed.iter().filter_map(|(id, before)| {
+                    let member = viewer.view_of(&self.sessions.get(id)?.member);
+                    // The snapshot of who came meanwhile may hold neither how it was before nor how it is now.
+                    let is_news = came_meanwhile
+                        || before.is_none_or(|before| viewer.sees_of(before) != Presence::of(&member));
+                    is_news.then_some(member)
+                });
+                for change in in_parts(changed.collect(), &told.gone) {
+                    out.push(Output::Broadcast(viewers.clone(), ServerEvent::Members(change)));
+                }
             }
         }
-        self.routing_is_stale = true;
     }
 
     /// Somebody who held a channel's key is gone from it: it needs another, or nobody needs it any more.
@@ -335,18 +376,28 @@ impl Hub {
         }
     }
 
-    fn snapshot(&self, id: SessionId, voice: VoiceSession) -> Snapshot {
+    /// Tells somebody who has connected what there is, in messages of a size that nobody has to keep room for.
+    fn send_snapshot(&self, id: SessionId, voice: VoiceSession, out: &mut Vec<Output>) {
         let session = &self.sessions[&id];
         let tenant = &self.tenants[&session.organization];
-        let members = self.sessions.values().filter(|other| other.organization == session.organization);
-        Snapshot {
+        let others = self.sessions.iter().filter(|(other, session)| {
+            **other != id && session.organization == self.sessions[&id].organization
+        });
+        let mut members = std::iter::once(&session.member)
+            .chain(others.map(|(_, other)| &other.member))
+            .map(|member| session.view_of(member));
+        let snapshot = Snapshot {
             session: id,
             voice,
             server_version: env!("CARGO_PKG_VERSION").into(),
             organization: tenant.organization.clone(),
             permissions: session.permissions,
             channels: tenant.visible(&session.in_channels),
-            members: members.map(|other| session.view_of(&other.member)).collect(),
+            members: members.by_ref().take(MAX_MEMBERS_TOLD).collect(),
+        };
+        out.push(Output::Send(id, ServerMessage::Event(ServerEvent::Snapshot(Box::new(snapshot)))));
+        for change in in_parts(members.collect(), &[]) {
+            out.push(Output::Send(id, ServerMessage::Event(ServerEvent::Members(change))));
         }
     }
 
@@ -374,18 +425,8 @@ impl Hub {
         Routing { routes: routes.collect() }
     }
 
-    fn tell_organization(&self, id: SessionId, event: ServerEvent, out: &mut Vec<Output>) {
-        if let Some(session) = self.sessions.get(&id) {
-            out.push(Output::Broadcast(self.sessions_of(session.organization), event));
-        }
-    }
-
     fn session(&self, id: SessionId) -> Result<&Session, ErrorBody> {
         self.sessions.get(&id).ok_or_else(ended)
-    }
-
-    fn session_mut(&mut self, id: SessionId) -> Result<&mut Session, ErrorBody> {
-        self.sessions.get_mut(&id).ok_or_else(ended)
     }
 
     fn sessions_of(&self, organization: OrganizationId) -> Vec<SessionId> {
@@ -394,10 +435,6 @@ impl Hub {
 
     fn sessions_in(&self, channel: ChannelId) -> Vec<SessionId> {
         self.sessions_where(|session| session.member.channel == Some(channel))
-    }
-
-    fn viewers_of(&self, channel: ChannelId) -> Vec<SessionId> {
-        self.sessions_where(|session| session.sees(channel))
     }
 
     fn sessions_where(&self, holds: impl Fn(&Session) -> bool) -> Vec<SessionId> {
@@ -433,8 +470,13 @@ impl Session {
 
     /// Another's entry, without the channel where that may not be seen.
     fn view_of(&self, other: &Member) -> Member {
+        let Presence { channel, talking, .. } = self.sees_of(Presence::of(other));
+        Member { channel, talking, ..other.clone() }
+    }
+
+    fn sees_of(&self, other: Presence) -> Presence {
         let channel = other.channel.filter(|channel| self.sees(*channel));
-        Member { channel, talking: other.talking && channel.is_some(), ..other.clone() }
+        Presence { channel, talking: other.talking && channel.is_some(), ..other }
     }
 }
 
@@ -448,6 +490,16 @@ impl Context {
             switch_after_ms,
         }
     }
+}
+
+/// In messages that hold no more than they may.
+fn in_parts(changed: Vec<Member>, gone: &[SessionId]) -> impl Iterator<Item = MembersChange> {
+    let count = changed.len().max(gone.len()).div_ceil(MAX_MEMBERS_TOLD);
+    let mut changed = changed.into_iter();
+    (0..count).map(move |part| MembersChange {
+        changed: changed.by_ref().take(MAX_MEMBERS_TOLD).collect(),
+        gone: gone.iter().skip(part * MAX_MEMBERS_TOLD).take(MAX_MEMBERS_TOLD).copied().collect(),
+    })
 }
 
 fn organization_wide(held: &[HeldRole]) -> Permissions {

@@ -77,7 +77,7 @@ fn a_login_is_known_by_its_connections() {
     let login = |number| LoginId(uuid::Uuid::from_u128(number));
     assert_eq!(hub.sessions_by(&[login(1), login(9)].into()), [one]);
     assert_eq!(hub.logins(), [login(1), login(2)].into());
-    hub.disconnect(other, Duration::ZERO, &mut Vec::new());
+    hub.disconnect(other, Duration::ZERO);
     assert_eq!(hub.logins(), [login(1)].into());
 }
 
@@ -111,7 +111,8 @@ fn leaves_within_a_second_share_one_new_epoch() {
     let ms = Duration::from_millis;
     call(&mut hub, b, Call::Leave {}, ms(100)).0.unwrap();
     let mut out = Vec::new();
-    hub.disconnect(c, ms(600), &mut out);
+    hub.disconnect(c, ms(600));
+    hub.tick(ms(600), &mut out);
     assert_eq!(hub.next_deadline(), Some(ms(1_100)));
     hub.tick(ms(1_099), &mut out);
     assert!(keys(&out).is_empty());
@@ -130,6 +131,7 @@ fn an_empty_channel_forgets_its_key() {
     let a = connect(&mut hub, 1);
     let first = keys(&call(&mut hub, a, Call::Join { channel: OTHER }, START).1).remove(0).1;
     call(&mut hub, a, Call::Leave {}, START).0.unwrap();
+    hub.tick(START, &mut Vec::new());
     assert_eq!(hub.next_deadline(), None);
     let second = keys(&call(&mut hub, a, Call::Join { channel: OTHER }, START).1).remove(0).1;
     assert_ne!(first.secret, second.secret);
@@ -168,23 +170,97 @@ fn nobody_learns_of_a_channel_they_may_not_see() {
     let guest = hub
         .connect(Visitor { login: LoginId(uuid::Uuid::nil()), account, roles: vec![] }, &mut Vec::new())
         .unwrap();
-    let (_, out) = call(&mut hub, member, Call::Join { channel: OTHER }, START);
-    let told: Vec<_> = out
-        .iter()
-        .filter_map(|output| match output {
-            Output::Broadcast(to, ServerEvent::Room(RoomChange::MemberMoved { channel, .. })) => {
-                to.contains(&guest).then_some(*channel)
+    hub.tick(START, &mut Vec::new());
+    let mut told = |what, now| {
+        call(&mut hub, member, what, now).0.unwrap();
+        let mut out = Vec::new();
+        hub.tick(now, &mut out);
+        let told = out.iter().filter_map(|output| match output {
+            Output::Broadcast(to, ServerEvent::Members(change)) if to.contains(&guest) => {
+                Some(change.clone())
             }
             _ => None,
-        })
-        .collect();
-    assert_eq!(told, [None]);
-    let (_, out) = call(&mut hub, member, Call::SetTalking { talking: true }, START);
+        });
+        told.collect::<Vec<_>>()
+    };
+    let second = Duration::from_secs;
+    assert!(
+        told(Call::Join { channel: OTHER }, second(1)).is_empty(),
+        "from nowhere to where nothing is seen"
+    );
+    assert!(told(Call::SetTalking { talking: true }, second(2)).is_empty());
+    let muted = told(Call::SetSelf { muted: true, deafened: false }, second(3));
+    assert_eq!(muted.len(), 1);
+    assert_eq!((muted[0].changed[0].muted, muted[0].changed[0].channel), (true, None));
+}
+
+#[test]
+fn what_happens_in_quick_succession_is_told_once() {
+    let mut hub = hub(Tenant::example());
+    let [a, b] = [1, 2].map(|user| connect(&mut hub, user));
+    let mut out = Vec::new();
+    hub.tick(START, &mut out);
+    let due = hub.next_deadline();
+    assert_eq!(due, None, "all is told at once where nothing was told before");
+    join(&mut hub, a, GENERAL).unwrap();
+    call(&mut hub, a, Call::SetTalking { talking: true }, START).0.unwrap();
+    call(&mut hub, a, Call::SetTalking { talking: false }, START).0.unwrap();
+    hub.disconnect(b, START);
+    out.clear();
+    hub.tick(START, &mut out);
+    assert!(changes(&out, a).is_empty(), "a moment after the first");
+    let due = hub.next_deadline().unwrap();
+    assert!(due <= Duration::from_millis(1), "two are told soon: {due:?}");
+    hub.tick(due, &mut out);
+    let told = changes(&out, a);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].gone, [b]);
+    assert_eq!(told[0].changed.len(), 1);
+    assert_eq!((told[0].changed[0].channel, told[0].changed[0].talking), (Some(GENERAL), false));
+}
+
+#[test]
+fn many_members_come_in_parts_that_fit_a_message() {
+    let mut hub = hub(Tenant::example());
+    let many = 2 * MAX_MEMBERS_TOLD + 50;
+    for user in 0..many {
+        connect(&mut hub, user as i64);
+    }
+    let account = Account {
+        id: UserId(9_999),
+        organization_id: OrganizationId(1),
+        username: "last".into(),
+        display_name: "Last".into(),
+    };
+    let mut out = Vec::new();
+    let login = LoginId(uuid::Uuid::nil());
+    let last = hub.connect(Visitor { login, account, roles: vec![RoleId(1)] }, &mut out).unwrap();
+    let mut parts = Vec::new();
     for output in &out {
-        if let Output::Broadcast(to, _) = output {
-            assert!(!to.contains(&guest));
+        match output {
+            Output::Send(to, ServerMessage::Event(ServerEvent::Snapshot(snapshot))) if *to == last => {
+                assert_eq!(snapshot.members[0].session, last, "oneself comes first");
+                parts.push(snapshot.members.len());
+            }
+            Output::Send(to, ServerMessage::Event(ServerEvent::Members(change))) if *to == last => {
+                parts.push(change.changed.len());
+            }
+            other => panic!("{other:?}"),
         }
     }
+    assert_eq!(parts, [MAX_MEMBERS_TOLD, MAX_MEMBERS_TOLD, 51]);
+}
+
+/// What one is told of the others.
+fn changes(out: &[Output], viewer: SessionId) -> Vec<MembersChange> {
+    let changes = out.iter().filter_map(|output| match output {
+        Output::Broadcast(to, ServerEvent::Members(change)) if to.contains(&viewer) => Some(change.clone()),
+        Output::Send(to, ServerMessage::Event(ServerEvent::Members(change))) if *to == viewer => {
+            Some(change.clone())
+        }
+        _ => None,
+    });
+    changes.collect()
 }
 
 #[derive(Clone, Debug)]
@@ -210,7 +286,78 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What a viewer knows by what it was told.
+#[derive(Default)]
+struct Replica(BTreeMap<SessionId, Member>);
+
+impl Replica {
+    fn told(&mut self, out: &[Output], viewer: SessionId) {
+        for output in out {
+            let change = match output {
+                Output::Send(to, ServerMessage::Event(ServerEvent::Snapshot(snapshot))) if *to == viewer => {
+                    MembersChange { changed: snapshot.members.clone(), gone: Vec::new() }
+                }
+                Output::Send(to, ServerMessage::Event(ServerEvent::Members(change))) if *to == viewer => {
+                    change.clone()
+                }
+                Output::Broadcast(to, ServerEvent::Members(change)) if to.contains(&viewer) => change.clone(),
+                _ => continue,
+            };
+            self.0.retain(|id, _| !change.gone.contains(id));
+            self.0.extend(change.changed.into_iter().map(|member| (member.session, member)));
+        }
+    }
+}
+
 proptest! {
+    /// Whatever happens, and however it is told together, everybody knows in the end what they may see.
+    #[test]
+    fn everybody_is_told_what_they_may_see(steps in proptest::collection::vec(steps(), 0..60)) {
+        let mut hub = hub(Tenant::example().with_acl(2, Permissions::empty(), Permissions::VIEW_CHANNEL));
+        let mut replicas: Vec<(SessionId, Replica)> = Vec::new();
+        let mut now = START;
+        for (number, step) in steps.into_iter().enumerate() {
+            let mut out = Vec::new();
+            match step {
+                Step::Connect => {
+                    let account = Account {
+                        id: UserId(number as i64),
+                        organization_id: OrganizationId(1),
+                        username: format!("user{number}"),
+                        display_name: format!("User {number}"),
+                    };
+                    let login = LoginId(uuid::Uuid::from_u128(number as u128));
+                    // Every other one may see nothing.
+                    let roles = if number % 2 == 0 { vec![RoleId(1)] } else { vec![] };
+                    let id = hub.connect(Visitor { login, account, roles }, &mut out).unwrap();
+                    replicas.push((id, Replica::default()));
+                }
+                Step::Disconnect(who) if who < replicas.len() => {
+                    hub.disconnect(replicas.remove(who).0, now);
+                }
+                Step::Call(who, what) if who < replicas.len() => {
+                    hub.call(replicas[who].0, &Request { id: 1, call: what }, now, &mut out);
+                }
+                Step::Wait(ms) => {
+                    now += Duration::from_millis(ms);
+                    hub.tick(now, &mut out);
+                }
+                _ => {}
+            }
+            for (id, replica) in &mut replicas {
+                replica.told(&out, *id);
+            }
+        }
+        let mut out = Vec::new();
+        hub.tick(now + Duration::from_secs(60), &mut out);
+        for (id, mut replica) in replicas {
+            replica.told(&out, id);
+            let session = &hub.sessions[&id];
+            let seen = hub.sessions.values().map(|other| (other.member.session, session.view_of(&other.member)));
+            prop_assert_eq!(replica.0, seen.collect::<BTreeMap<_, _>>());
+        }
+    }
+
     /// Whatever happens, a packet goes only from somebody who may speak to those who are in the same channel.
     #[test]
     fn routes_follow_the_state(steps in proptest::collection::vec(steps(), 0..60)) {
@@ -221,7 +368,7 @@ proptest! {
             match step {
                 Step::Connect => connected.push(connect(&mut hub, number as i64)),
                 Step::Disconnect(who) if who < connected.len() => {
-                    hub.disconnect(connected.remove(who), now, &mut Vec::new());
+                    hub.disconnect(connected.remove(who), now);
                 }
                 Step::Call(who, what) if who < connected.len() => {
                     let _ = call(&mut hub, connected[who], what, now);

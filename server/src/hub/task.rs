@@ -50,6 +50,7 @@ enum Input {
     EndLogins(HashSet<LoginId>),
     Figures(oneshot::Sender<HubFigures>),
     Logins(oneshot::Sender<HashSet<LoginId>>),
+    Arrived(oneshot::Sender<HashSet<LoginId>>),
 }
 
 /// What the hub knows of itself.
@@ -112,6 +113,15 @@ impl HubHandle {
         answer.await.unwrap_or_default()
     }
 
+    /// By which logins somebody connected since this was last asked.
+    pub async fn take_arrived(&self) -> HashSet<LoginId> {
+        let (reply, answer) = oneshot::channel();
+        if self.inputs.send(Input::Arrived(reply)).await.is_err() {
+            return HashSet::new();
+        }
+        answer.await.unwrap_or_default()
+    }
+
     /// Figures of this moment; of a hub that has ended there are none.
     pub async fn figures(&self) -> HubFigures {
         let (reply, answer) = oneshot::channel();
@@ -147,7 +157,7 @@ impl Driver {
                     Some(input) => self.take(input, &mut outputs),
                     None => break,
                 },
-                () = due => self.hub.tick(self.started.elapsed(), &mut outputs),
+                () = due => {}
             }
             // What has piled up is taken together: one routing for all of it.
             // No more than the inbox holds, or those who send on and on would keep it from being carried out.
@@ -155,6 +165,7 @@ impl Driver {
                 let Ok(input) = inputs.try_recv() else { break };
                 self.take(input, &mut outputs);
             }
+            self.hub.tick(self.started.elapsed(), &mut outputs);
             self.carry_out(&mut outputs);
         }
         let message = "the server stops; this program connects again when it is back".to_owned();
@@ -179,7 +190,7 @@ impl Driver {
             }
             Input::Disconnect(session) => {
                 self.outboxes.remove(&session);
-                self.hub.disconnect(session, now, outputs);
+                self.hub.disconnect(session, now);
             }
             Input::Call(session, request) => self.hub.call(session, &request, now, outputs),
             Input::EndLogins(logins) => {
@@ -188,7 +199,7 @@ impl Driver {
                         // An outbox that is full ends the connection as well, without the reason.
                         let _ = outbox.try_send(Outgoing::Refuse(revoked()));
                     }
-                    self.hub.disconnect(session, now, outputs);
+                    self.hub.disconnect(session, now);
                 }
             }
             Input::Figures(reply) => {
@@ -198,6 +209,9 @@ impl Driver {
             Input::Logins(reply) => {
                 let _ = reply.send(self.hub.logins());
             }
+            Input::Arrived(reply) => {
+                let _ = reply.send(self.hub.take_arrived());
+            }
         }
     }
 
@@ -205,24 +219,22 @@ impl Driver {
         // The routing first: who is told of a new key or a join may speak at once.
         self.publish_routing();
         let mut lost = Vec::new();
-        while !outputs.is_empty() {
-            for output in std::mem::take(outputs) {
-                match output {
-                    Output::Send(to, message) => self.send(to, text(&message), &mut lost),
-                    Output::Broadcast(to, event) => {
-                        let text = text(&ServerMessage::Event(event));
-                        for to in to {
-                            self.send(to, text.clone(), &mut lost);
-                        }
+        for output in outputs.drain(..) {
+            match output {
+                Output::Send(to, message) => self.send(to, text(&message), &mut lost),
+                Output::Broadcast(to, event) => {
+                    let text = text(&ServerMessage::Event(event));
+                    for to in to {
+                        self.send(to, text.clone(), &mut lost);
                     }
                 }
             }
-            for session in lost.drain(..) {
-                self.outboxes.remove(&session);
-                self.hub.disconnect(session, self.started.elapsed(), outputs);
-            }
-            self.publish_routing();
         }
+        for session in lost {
+            self.outboxes.remove(&session);
+            self.hub.disconnect(session, self.started.elapsed());
+        }
+        self.publish_routing();
     }
 
     fn publish_routing(&mut self) {

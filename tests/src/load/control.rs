@@ -28,7 +28,7 @@ const CONNECTING: usize = 16;
 /// What one step of a client may take.
 const LIMIT: Duration = Duration::from_secs(30);
 /// What most messages begin with in a large server, and no client of this program needs.
-const OF_NO_INTEREST: &str = "{\"event\":\"member_";
+const OF_NO_INTEREST: &str = "{\"event\":\"members\"";
 /// Of the one request that a client sends.
 const JOIN: u64 = 1;
 

@@ -22,6 +22,7 @@ import type {
   HostRequest,
   Hotkey,
   LoginRequest,
+  Member,
   PasswordChange,
   Settings,
   Visit,
@@ -144,22 +145,22 @@ class Fake implements Host {
   async join(channel: number): Promise<void> {
     const full = this.#state.engine.room?.channels.find((candidate) => candidate.id === channel)?.max_users === 0;
     if (full) throw refusal('channel_full', 'the channel holds as many people as it may');
-    this.#engine({ type: 'room_change', data: { event: 'member_moved', data: { session: SELF, channel } } });
+    this.#change(SELF, { channel, talking: false });
   }
 
   async leave(): Promise<void> {
-    this.#engine({ type: 'room_change', data: { event: 'member_moved', data: { session: SELF, channel: null } } });
+    this.#change(SELF, { channel: null, talking: false });
   }
 
   async setSelf(muted: boolean, deafened: boolean): Promise<void> {
-    this.#engine({ type: 'room_change', data: { event: 'member_state', data: { session: SELF, muted, deafened } } });
+    this.#change(SELF, muted ? { muted, deafened, talking: false } : { muted, deafened });
   }
 
   pushToTalk(pressed: boolean): void {
     this.#held = pressed;
     const { channel, muted, deafened } = this.#state.engine;
     const talking = pressed && channel !== null && !muted && !deafened;
-    this.#engine({ type: 'room_change', data: { event: 'member_talking', data: { session: SELF, talking } } });
+    this.#change(SELF, { talking });
     this.#levels();
   }
 
@@ -277,8 +278,13 @@ class Fake implements Host {
     for (const { session, talking } of others) {
       const talks = session === turn?.session;
       if (talks === talking) continue;
-      this.#engine({ type: 'room_change', data: { event: 'member_talking', data: { session, talking: talks } } });
+      this.#change(session, { talking: talks });
     }
+  }
+
+  #change(session: number, change: Partial<Member>) {
+    const known = this.#state.engine.room?.members.find((member) => member.session === session);
+    if (known) this.#engine({ type: 'members', data: { changed: [{ ...known, ...change }], gone: [] } });
   }
 
   #levels() {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import type { Member, Room, RoomChange } from '../host/types';
+import type { Member, MembersChange, Room } from '../host/types';
 import { applyChange, managesUsers, membersOf, ownMember } from './room';
 
 const member = (session: number, rest: Partial<Member> = {}): Member => ({
@@ -24,53 +24,30 @@ const room = (...members: Member[]): Room => ({
   members,
 });
 
-const after = (start: Room, ...changes: RoomChange[]) => changes.reduce(applyChange, start);
+const change = (changed: Member[], gone: number[] = []): MembersChange => ({ changed, gone });
 
 describe('applyChange', () => {
   it('adds whoever comes, once', () => {
-    const online: RoomChange = { event: 'member_online', data: member(2) };
-    expect(after(room(member(1)), online, online).members).toEqual([member(1), member(2)]);
+    const came = change([member(2)]);
+    expect(applyChange(applyChange(room(member(1)), came), came).members).toEqual([member(1), member(2)]);
   });
 
-  it('replaces whoever is known', () => {
-    const online: RoomChange = { event: 'member_online', data: member(2, { muted: true }) };
-    expect(after(room(member(2, { talking: true })), online).members).toEqual([member(2, { muted: true })]);
+  it('replaces whoever is known, in their place', () => {
+    const start = room(member(1), member(2, { talking: true }), member(3));
+    const after = applyChange(start, change([member(2, { muted: true })]));
+    expect(after.members).toEqual([member(1), member(2, { muted: true }), member(3)]);
   });
 
-  it('removes whoever goes', () => {
-    expect(after(room(member(1), member(2)), { event: 'member_offline', data: { session: 2 } }).members).toEqual([
-      member(1),
-    ]);
-  });
-
-  it('ends the talk of whoever moves', () => {
-    const moved: RoomChange = { event: 'member_moved', data: { session: 2, channel: 5 } };
-    expect(after(room(member(2, { talking: true })), moved).members).toEqual([member(2, { channel: 5 })]);
-  });
-
-  it('ends the talk of whoever mutes, not of whoever only deafens', () => {
-    const talking = room(member(2, { talking: true }));
-    const muted: RoomChange = { event: 'member_state', data: { session: 2, muted: true, deafened: false } };
-    expect(after(talking, muted).members).toEqual([member(2, { muted: true })]);
-    const deafened: RoomChange = { event: 'member_state', data: { session: 2, muted: false, deafened: true } };
-    expect(after(talking, deafened).members).toEqual([member(2, { deafened: true, talking: true })]);
-  });
-
-  it('passes over whoever is not known, and keeps the room as it was', () => {
-    const start = room(member(1));
-    const changes: RoomChange[] = [
-      { event: 'member_moved', data: { session: 9, channel: 1 } },
-      { event: 'member_state', data: { session: 9, muted: true, deafened: true } },
-      { event: 'member_talking', data: { session: 9, talking: true } },
-    ];
-    expect(after(start, ...changes)).toBe(start);
+  it('removes whoever is gone, known or not', () => {
+    expect(applyChange(room(member(1), member(2)), change([], [2, 9])).members).toEqual([member(1)]);
   });
 
   it('leaves the room that it was given as it is', () => {
     const start = room(member(1), member(2));
     const copy = structuredClone(start);
-    after(start, { event: 'member_talking', data: { session: 2, talking: true } });
+    applyChange(start, change([member(2, { talking: true })], [1]));
     expect(start).toEqual(copy);
+    expect(applyChange(start, change([]))).toBe(start);
   });
 });
 

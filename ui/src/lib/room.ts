@@ -1,36 +1,14 @@
 // Who is where, kept up to date by the server's events. The same rules as `Room::apply` in the engine.
 
-import type { Member, Room, RoomChange } from '../host/types';
+import type { Member, MembersChange, Room } from '../host/types';
 
-/** The room after one change. Whoever is not known is passed over: the next snapshot tells. */
-export function applyChange(room: Room, change: RoomChange): Room {
-  switch (change.event) {
-    case 'member_online': {
-      const known = room.members.some((member) => member.session === change.data.session);
-      return known
-        ? update(room, change.data.session, () => change.data)
-        : { ...room, members: [...room.members, change.data] };
-    }
-    case 'member_offline':
-      return { ...room, members: room.members.filter((member) => member.session !== change.data.session) };
-    case 'member_moved': {
-      const { session, channel } = change.data;
-      return update(room, session, (member) => ({ ...member, channel, talking: false }));
-    }
-    case 'member_state': {
-      const { session, muted, deafened } = change.data;
-      return update(room, session, (member) => ({
-        ...member,
-        muted,
-        deafened,
-        talking: member.talking && !muted,
-      }));
-    }
-    case 'member_talking': {
-      const { session, talking } = change.data;
-      return update(room, session, (member) => ({ ...member, talking }));
-    }
-  }
+/** The room after a change. */
+export function applyChange(room: Room, { changed, gone }: MembersChange): Room {
+  if (changed.length === 0 && gone.length === 0) return room;
+  const members = new Map(room.members.map((member) => [member.session, member]));
+  for (const session of gone) members.delete(session);
+  for (const member of changed) members.set(member.session, member);
+  return { ...room, members: [...members.values()] };
 }
 
 const MANAGE_USERS = 1 << 13;
@@ -51,9 +29,4 @@ export function membersOf(room: Room, channel: number | null): Member[] {
   return room.members
     .filter((member) => member.channel === channel)
     .sort((a, b) => a.display_name.localeCompare(b.display_name) || a.session - b.session);
-}
-
-function update(room: Room, session: number, change: (member: Member) => Member): Room {
-  if (!room.members.some((member) => member.session === session)) return room;
-  return { ...room, members: room.members.map((member) => (member.session === session ? change(member) : member)) };
 }

@@ -1,23 +1,28 @@
 import { describe, expect, it } from 'vitest';
 
 import { demoState, SELF } from '../host/demo';
-import type { AppEvent } from '../host/types';
+import type { AppEvent, Member } from '../host/types';
 import { keepRoom, reduce } from './state';
 
 const connected = () => demoState(new URLSearchParams('scene=connected'));
-const change = (data: Extract<Extract<AppEvent, { type: 'engine' }>['data'], { type: 'room_change' }>['data']) =>
-  ({ type: 'engine', data: { type: 'room_change', data } }) satisfies AppEvent;
+const member = (session: number, rest: Partial<Member>): Member => {
+  const known = connected().engine.room?.members.find((other) => other.session === session);
+  if (!known) throw new Error(`the demo has no session ${session}`);
+  return { ...known, ...rest };
+};
+const change = (changed: Member[], gone: number[] = []) =>
+  ({ type: 'engine', data: { type: 'members', data: { changed, gone } } }) satisfies AppEvent;
 
 describe('reduce', () => {
   it('takes what the server says of oneself for the truth', () => {
-    const muted = change({ event: 'member_state', data: { session: SELF, muted: true, deafened: true } });
-    const moved = change({ event: 'member_moved', data: { session: SELF, channel: 3 } });
+    const muted = change([member(SELF, { muted: true, deafened: true })]);
+    const moved = change([member(SELF, { muted: true, deafened: true, channel: 3 })]);
     const { engine } = [muted, moved].reduce(reduce, connected());
     expect(engine).toMatchObject({ muted: true, deafened: true, channel: 3 });
   });
 
   it('does not take what the server says of others for oneself', () => {
-    const { engine } = reduce(connected(), change({ event: 'member_moved', data: { session: 1, channel: 3 } }));
+    const { engine } = reduce(connected(), change([member(1, { channel: 3 })]));
     expect(engine.channel).toBe(1);
   });
 
@@ -28,9 +33,9 @@ describe('reduce', () => {
 
   it('comes to the same when an event is applied that the state has already', () => {
     const events = [
-      change({ event: 'member_moved', data: { session: 1, channel: 3 } }),
-      change({ event: 'member_moved', data: { session: 1, channel: 6 } }),
-      change({ event: 'member_offline', data: { session: 2 } }),
+      change([member(1, { channel: 3 })]),
+      change([member(1, { channel: 6 })]),
+      change([], [2]),
     ];
     const once = events.reduce(reduce, connected());
     expect(events.reduce(reduce, once)).toEqual(once);

@@ -41,7 +41,7 @@ function reduceEngine(engine: EngineState, event: EngineEvent): EngineState {
       return { ...engine, connection: event.data };
     case 'room':
       return withOwn({ ...engine, room: event.data });
-    case 'room_change':
+    case 'members':
       return engine.room ? withOwn({ ...engine, room: applyChange(engine.room, event.data) }) : engine;
     case 'audio':
       return { ...engine, audio: event.data };

@@ -3,11 +3,11 @@ import type { AudioState } from "./AudioState";
 import type { ClientError } from "./ClientError";
 import type { Connection } from "./Connection";
 import type { Levels } from "./Levels";
+import type { MembersChange } from "./MembersChange";
 import type { Room } from "./Room";
-import type { RoomChange } from "./RoomChange";
 import type { Statistics } from "./Statistics";
 
 /**
  * Something happened.
  */
-export type Event = { "type": "connection", "data": Connection } | { "type": "room", "data": Room | null } | { "type": "room_change", "data": RoomChange } | { "type": "audio", "data": AudioState } | { "type": "levels", "data": Levels } | { "type": "statistics", "data": Statistics } | { "type": "problem", "data": ClientError };
+export type Event = { "type": "connection", "data": Connection } | { "type": "room", "data": Room | null } | { "type": "members", "data": MembersChange } | { "type": "audio", "data": AudioState } | { "type": "levels", "data": Levels } | { "type": "statistics", "data": Statistics } | { "type": "problem", "data": ClientError };
