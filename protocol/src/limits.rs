@@ -7,8 +7,9 @@ pub const DEFAULT_VOICE_PORT: u16 = 9001;
 
 /// Largest control message in either direction, in bytes; snapshots excepted.
 pub const MAX_CONTROL_MESSAGE: usize = 64 * 1024;
-/// Members in one message, and as many connections that are gone.
-pub const MAX_MEMBERS_TOLD: usize = 100;
+/// Members in one message, and as many connections that are gone: a server keeps room for its longest message, for
+/// each client.
+pub const MAX_MEMBERS_TOLD: usize = 20;
 /// Largest message a client takes from its server, in bytes: a snapshot of a large organization.
 pub const MAX_SERVER_MESSAGE: usize = 16 * 1024 * 1024;
 /// Largest body of a REST request, in bytes.

@@ -87,18 +87,20 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
 /// Writes what waits for a client, together. False when the connection has ended.
 async fn carry_out(socket: &mut WebSocket, waiting: &mut Vec<Outgoing>) -> bool {
     for outgoing in waiting.drain(..) {
-        match outgoing {
-            Outgoing::Text(text) => {
-                if !matches!(timeout(WRITE_TIMEOUT, socket.feed(Message::Text(text))).await, Ok(Ok(()))) {
-                    return false;
-                }
-            }
+        let texts = match outgoing {
+            Outgoing::Text(text) => vec![text],
+            Outgoing::Texts(texts) => texts,
             Outgoing::Close(error) => {
                 close(socket, close_code::AWAY, error.code).await;
                 return false;
             }
             Outgoing::Refuse(error) => {
-                refuse(socket, error).await;
+                refuse(socket, *error).await;
+                return false;
+            }
+        };
+        for text in texts {
+            if !matches!(timeout(WRITE_TIMEOUT, socket.feed(Message::Text(text))).await, Ok(Ok(()))) {
                 return false;
             }
         }

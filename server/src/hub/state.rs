@@ -55,6 +55,8 @@ pub struct Visitor {
 pub enum Output {
     /// Tell one.
     Send(SessionId, ServerMessage),
+    /// Tell one all that there is, as its first messages.
+    Begin(SessionId, Vec<ServerMessage>),
     /// Tell several the same.
     Broadcast(Vec<SessionId>, ServerEvent),
 }
@@ -395,10 +397,9 @@ impl Hub {
             channels: tenant.visible(&session.in_channels),
             members: members.by_ref().take(MAX_MEMBERS_TOLD).collect(),
         };
-        out.push(Output::Send(id, ServerMessage::Event(ServerEvent::Snapshot(Box::new(snapshot)))));
-        for change in in_parts(members.collect(), &[]) {
-            out.push(Output::Send(id, ServerMessage::Event(ServerEvent::Members(change))));
-        }
+        let rest = in_parts(members.collect(), &[]).map(ServerEvent::Members);
+        let events = std::iter::once(ServerEvent::Snapshot(Box::new(snapshot))).chain(rest);
+        out.push(Output::Begin(id, events.map(ServerMessage::Event).collect()));
     }
 
     fn routing(&self) -> Routing {

@@ -37,10 +37,12 @@ pub struct HubHandle {
 pub enum Outgoing {
     /// Send a text message.
     Text(Utf8Bytes),
+    /// Send several.
+    Texts(Vec<Utf8Bytes>),
     /// Close with the code of this; the events have said why.
-    Close(ErrorBody),
+    Close(Box<ErrorBody>),
     /// Say why, and close: the connection is not wanted any more.
-    Refuse(ErrorBody),
+    Refuse(Box<ErrorBody>),
 }
 
 enum Input {
@@ -172,7 +174,7 @@ impl Driver {
         let goodbye = ServerEvent::ServerStopping { message };
         self.carry_out(&mut vec![Output::Broadcast(self.hub.everybody(), goodbye)]);
         for outbox in self.outboxes.values() {
-            let _ = outbox.try_send(Outgoing::Close(stopping()));
+            let _ = outbox.try_send(Outgoing::Close(stopping().into()));
         }
     }
 
@@ -197,7 +199,7 @@ impl Driver {
                 for session in self.hub.sessions_by(&logins) {
                     if let Some(outbox) = self.outboxes.remove(&session) {
                         // An outbox that is full ends the connection as well, without the reason.
-                        let _ = outbox.try_send(Outgoing::Refuse(revoked()));
+                        let _ = outbox.try_send(Outgoing::Refuse(revoked().into()));
                     }
                     self.hub.disconnect(session, now);
                 }
@@ -221,11 +223,15 @@ impl Driver {
         let mut lost = Vec::new();
         for output in outputs.drain(..) {
             match output {
-                Output::Send(to, message) => self.send(to, text(&message), &mut lost),
+                Output::Send(to, message) => self.send(to, Outgoing::Text(text(&message)), &mut lost),
+                Output::Begin(to, messages) => {
+                    let texts = messages.iter().map(text).collect();
+                    self.send(to, Outgoing::Texts(texts), &mut lost);
+                }
                 Output::Broadcast(to, event) => {
                     let text = text(&ServerMessage::Event(event));
                     for to in to {
-                        self.send(to, text.clone(), &mut lost);
+                        self.send(to, Outgoing::Text(text.clone()), &mut lost);
                     }
                 }
             }
@@ -244,9 +250,9 @@ impl Driver {
     }
 
     /// A client that takes nothing any more is dropped, never waited for.
-    fn send(&mut self, to: SessionId, text: Utf8Bytes, lost: &mut Vec<SessionId>) {
+    fn send(&mut self, to: SessionId, outgoing: Outgoing, lost: &mut Vec<SessionId>) {
         if let Some(outbox) = self.outboxes.get(&to)
-            && outbox.try_send(Outgoing::Text(text)).is_err()
+            && outbox.try_send(outgoing).is_err()
             && !lost.contains(&to)
         {
             tracing::info!(session = %to, "dropped: it does not take its events");

@@ -126,7 +126,9 @@ impl Voice {
 
     /// Sends what is due; when the next packet is, in ns.
     fn send_due(&mut self, talker: &Talker, now: u64) -> io::Result<Option<u64>> {
-        let Some(stage) = self.stage.clone().filter(|stage| now < stage.stop_ns) else {
+        let Some(stage) =
+            self.stage.clone().filter(|stage| now < stage.stop_ns && stage.schedule.talkers > 0)
+        else {
             self.stage = None;
             return Ok(None);
         };
