@@ -8,6 +8,7 @@ mod bare;
 mod clock;
 mod control;
 mod error;
+mod flood;
 mod layout;
 mod listen;
 mod logins;
@@ -42,6 +43,7 @@ pub use options::{Options, Role};
 
 use self::{
     control::Door,
+    flood::Flood,
     layout::Layout,
     listen::Listener,
     measure::Bench,
@@ -67,13 +69,16 @@ const FILES: u64 = 200;
 
 /// Does what the options say; the report, where there is one.
 pub fn run(options: &Options) -> Result<Option<Value>, LoadError> {
-    if let Some(Role::BareLoop { clients, per_channel, port }) = options.role {
+    if let Some(Role::BareLoop { design, clients, per_channel, port }) = options.role {
         let layout = Layout { clients, per_channel };
-        return bare::run(layout, port).map(|()| None).map_err(LoadError::system("the bare loop"));
+        return bare::run(design, layout, port).map(|()| None).map_err(LoadError::system("the bare loop"));
     }
     options.check()?;
     let began = Instant::now();
-    let mut result = if options.bare { run_bare(options) } else { run_server(options) }?;
+    let mut result = match options.bare {
+        Some(design) => run_bare(options, design),
+        None => run_server(options),
+    }?;
     let layout = options.layout();
     let (up, down) = options.datagram();
     result["label"] = options.label.as_str().into();
@@ -93,11 +98,11 @@ pub fn run(options: &Options) -> Result<Option<Value>, LoadError> {
     Ok(Some(result))
 }
 
-fn run_bare(options: &Options) -> Result<Value, LoadError> {
+fn run_bare(options: &Options, design: bare::Design) -> Result<Value, LoadError> {
     let socket = Arc::new(udp::open().map_err(LoadError::system("opening the UDP socket"))?);
     let port = socket.local_addr().map_err(LoadError::system("the UDP socket"))?.port();
-    let bare = Bare::start(options.layout(), port)?;
-    let mut result = json!({ "server": "bare loop" });
+    let bare = Bare::start(design, options.layout(), port)?;
+    let mut result = json!({ "server": format!("bare loop, {design:?}") });
     let roster = Arc::new(Roster::without_control(options.layout()));
     talk(options, bare.pid(), bare.voice, &socket, &roster, &mut result)?;
     Ok(result)
@@ -189,14 +194,14 @@ fn talk(
         let listener = Arc::clone(&listener);
         move || listener.run()
     })?;
-    let pings = !options.bare && options.ping_seconds > 0.0;
+    let pings = options.bare.is_none() && options.ping_seconds > 0.0;
     let talker = Talker {
         roster: Arc::clone(roster),
         socket: Arc::clone(socket),
         server,
         ping_every_ns: pings.then(|| clock::ns(options.ping_seconds)),
     };
-    if !options.bare {
+    if options.bare.is_none() {
         be_heard(&talker)?;
     }
     let (stages, coming) = mpsc::sync_channel(1);
@@ -216,6 +221,19 @@ fn talk(
     result["server_memory_kib"] = json!({ "clients_idle": Memory::of(pid).json() });
     if options.find_max {
         result["max"] = bench.find_max()?;
+    } else if let Some(kind) = options.flood {
+        let flood =
+            Flood::new(kind, server, Arc::clone(roster)).map_err(LoadError::system("the flood's socket"))?;
+        let flood = Arc::new(flood);
+        let flooding = spawn("flood", {
+            let flood = Arc::clone(&flood);
+            move || flood.run()
+        })?;
+        let voice = bench.voice(options.talkers);
+        flood.stop();
+        join(flooding, "floods")?;
+        result["voice"] = voice?;
+        result["flood"] = flood.json();
     } else {
         result["voice"] = bench.voice(options.talkers)?;
     }

@@ -7,7 +7,7 @@ use voip_protocol::{
     voice::{FrameDuration, HEADER_LEN, SEAL_LEN, TAG_LEN},
 };
 
-use super::{LoadError, layout::Layout, packet::MARK_LEN};
+use super::{LoadError, bare::Design, flood::Kind, layout::Layout, packet::MARK_LEN};
 
 /// More than this is no bench of one machine.
 const MOST_CLIENTS: usize = 50_000;
@@ -68,9 +68,12 @@ pub struct Options {
     /// Of these so many at a time.
     #[arg(long, default_value_t = 1)]
     pub concurrency: usize,
-    /// Measures the least that a forwarder can do instead of the server: one thread, one datagram a call.
+    /// Sends packets that the server must reject meanwhile, as many as one thread can.
     #[arg(long)]
-    pub bare: bool,
+    pub flood: Option<Kind>,
+    /// Measures the least that a forwarder can do instead of the server: one thread, and nothing but sockets.
+    #[arg(long, value_name = "DESIGN", num_args = 0..=1, require_equals = true, default_missing_value = "one-by-one")]
+    pub bare: Option<Design>,
     /// The server's program; without it, the one beside this.
     #[arg(long)]
     pub server: Option<PathBuf>,
@@ -88,12 +91,18 @@ pub struct Options {
     pub role: Option<Role>,
 }
 
+/// The longest run, in s.
+const MOST_SECONDS: f64 = 7_200.0;
+
 /// What the program does instead of measuring.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Role {
     /// Forwards without looking after anything: what `--bare` measures.
     #[command(hide = true)]
     BareLoop {
+        /// How it reaches the system.
+        #[arg(long)]
+        design: Design,
         /// Clients in all.
         #[arg(long)]
         clients: usize,
@@ -116,15 +125,15 @@ impl Options {
         if self.clients == 0 && self.churn == 0 || self.per_channel == 0 || self.concurrency == 0 {
             return refuse("--clients, --per-channel and --concurrency must be at least 1".into());
         }
-        if self.bare && self.churn > 0 {
+        if self.bare.is_some() && self.churn > 0 {
             return refuse("--bare has no logins: leave out --churn".into());
         }
         if !(MARK_LEN..=MAX_OPUS_FRAME).contains(&self.payload) {
             return refuse(format!("--payload goes from {MARK_LEN} to {MAX_OPUS_FRAME}"));
         }
         let times = [self.seconds, self.warmup_seconds, self.idle_seconds, self.ping_seconds];
-        if times.iter().any(|seconds| !(0.0..=600.0).contains(seconds)) || self.seconds < 0.1 {
-            return refuse("times go from 0 to 600 seconds, --seconds from 0.1".into());
+        if times.iter().any(|seconds| !(0.0..=MOST_SECONDS).contains(seconds)) || self.seconds < 0.1 {
+            return refuse(format!("times go from 0 to {MOST_SECONDS} seconds, --seconds from 0.1"));
         }
         if self.server_env.iter().any(|setting| !setting.contains('=')) {
             return refuse("--server-env takes NAME=VALUE".into());

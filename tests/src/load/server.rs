@@ -8,9 +8,10 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
+use clap::ValueEnum;
 use voip_protocol::{Fingerprint, Invite};
 
-use super::{LoadError, layout::Layout, options::Options, prepare::JWT_SECRET};
+use super::{LoadError, bare::Design, layout::Layout, options::Options, prepare::JWT_SECRET};
 
 /// Lines of its log that are shown when it did not start.
 const LOG_LINES: usize = 10;
@@ -93,11 +94,13 @@ pub struct Bare {
 
 impl Bare {
     /// Starts this program as a bare loop, for clients on this port. Returns when it listens.
-    pub fn start(layout: Layout, port: u16) -> Result<Self, LoadError> {
+    pub fn start(design: Design, layout: Layout, port: u16) -> Result<Self, LoadError> {
+        let name = design.to_possible_value().expect("no design is hidden");
         let program = std::env::current_exe().map_err(LoadError::system("finding this program"))?;
         let mut command = Command::new(&program);
         command
             .arg("bare-loop")
+            .args(["--design", name.get_name()])
             .args(["--clients", &layout.clients.to_string()])
             .args(["--per-channel", &layout.per_channel.to_string()])
             .args(["--port", &port.to_string()]);
