@@ -49,7 +49,7 @@ fn forward(bench: &mut Criterion) {
         packet[length..length + 8].copy_from_slice(&tag);
         (packet, length + 8)
     };
-    let mut forwarder = Forwarder::new(Arc::<VoiceCounters>::default());
+    let mut forwarder = Forwarder::new(RATES, Arc::<VoiceCounters>::default());
     bench.bench_function("a packet to 49 listeners", |bench| {
         bench.iter_batched(
             &mut next,

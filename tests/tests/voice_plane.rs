@@ -27,6 +27,7 @@ fn dropped(figures: VoiceFigures) -> u64 {
         + figures.unknown_session
         + figures.bad_tag
         + figures.replayed
+        + figures.rate_limited
         + figures.not_allowed
         + figures.wrong_context
 }

@@ -48,6 +48,7 @@ enum Input {
     Disconnect(SessionId),
     Call(SessionId, Request),
     EndLogins(HashSet<LoginId>),
+    Tell(Vec<(SessionId, ServerEvent)>),
     Figures(oneshot::Sender<HubFigures>),
     Logins(oneshot::Sender<HashSet<LoginId>>),
 }
@@ -101,6 +102,11 @@ impl HubHandle {
     /// These logins have ended: their connections do, too, and with them their voice.
     pub async fn end_logins(&self, logins: HashSet<LoginId>) {
         let _ = self.inputs.send(Input::EndLogins(logins)).await;
+    }
+
+    /// Tells each of these connections, if it is still there.
+    pub async fn tell(&self, events: Vec<(SessionId, ServerEvent)>) {
+        let _ = self.inputs.send(Input::Tell(events)).await;
     }
 
     /// The logins by which somebody is connected.
@@ -190,6 +196,10 @@ impl Driver {
                     }
                     self.hub.disconnect(session, now, outputs);
                 }
+            }
+            Input::Tell(events) => {
+                let events = events.into_iter();
+                outputs.extend(events.map(|(to, event)| Output::Send(to, ServerMessage::Event(event))));
             }
             Input::Figures(reply) => {
                 let _ =
