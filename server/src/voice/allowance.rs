@@ -37,7 +37,11 @@ impl Allowance {
     /// The full burst.
     pub fn full(rates: Rates, now_ns: u64) -> Self {
         let Rates { packets_per_second, bytes_per_second } = rates;
-        Self { at_ns: now_ns, packets: Bucket::full(packets_per_second), bytes: Bucket::full(bytes_per_second) }
+        Self {
+            at_ns: now_ns,
+            packets: Bucket::full(packets_per_second),
+            bytes: Bucket::full(bytes_per_second),
+        }
     }
 
     /// Whether a packet of so many bytes may pass at this time, in nanoseconds. What may not pass costs nothing, so
@@ -49,8 +53,7 @@ impl Allowance {
         self.packets.fill(packets_per_second, elapsed_ns);
         self.bytes.fill(bytes_per_second, elapsed_ns);
         let (one, bytes) = (ONE, bytes as u64 * ONE);
-        let passes =
-            self.packets.has(packets_per_second, one) && self.bytes.has(bytes_per_second, bytes);
+        let passes = self.packets.has(packets_per_second, one) && self.bytes.has(bytes_per_second, bytes);
         if passes {
             self.packets.0 = self.packets.0.saturating_sub(one);
             self.bytes.0 = self.bytes.0.saturating_sub(bytes);

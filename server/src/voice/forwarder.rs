@@ -151,7 +151,9 @@ fn accept<'b, 'r, 'c>(
             match route.speaks_into {
                 None => Err(&counters.not_allowed),
                 Some(context) if context != header.context => Err(&counters.wrong_context),
-                Some(_) => Ok(Outcome::Voice(Accepted { talker: session, listeners: &route.listeners, body })),
+                Some(_) => {
+                    Ok(Outcome::Voice(Accepted { talker: session, listeners: &route.listeners, body }))
+                }
             }
         }
     }
@@ -474,7 +476,11 @@ mod tests {
                 }
             }
         }
-        assert_eq!(answers, [(0x12, PROBE_LEN, PROBE_LEN)], "one kind of one length is answered, with as much");
+        assert_eq!(
+            answers,
+            [(0x12, PROBE_LEN, PROBE_LEN)],
+            "one kind of one length is answered, with as much"
+        );
     }
 
     fn answered(rig: &mut Rig, datagram: &[u8]) -> Option<usize> {

@@ -61,8 +61,9 @@ impl VoiceThread {
         socket.set_read_timeout(Some(STOP_CHECK))?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread =
-            thread::Builder::new().name("voice".into()).spawn(move || serve(&socket, &plane, rates, &stopped))?;
+        let thread = thread::Builder::new()
+            .name("voice".into())
+            .spawn(move || serve(&socket, &plane, rates, &stopped))?;
         Ok(Self { stop, thread: Some(thread) })
     }
 }
