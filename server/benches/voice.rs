@@ -1,8 +1,11 @@
-//! What the server does with a packet, the system's calls aside: one talker, 49 listeners.
+//! What the server does with a packet, the system's calls aside: one talker, 49 listeners; and packets that go nowhere.
+
+mod packets;
 
 use std::{hint::black_box, net::SocketAddr, sync::Arc, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use packets::Rig;
 use voip_protocol::{
     ContextId, Epoch, SessionId,
     secret::{ContextSecret, TagSecret},
@@ -67,19 +70,19 @@ fn forward(bench: &mut Criterion) {
             criterion::BatchSize::SmallInput,
         );
     });
-    let (forged, length) = (next().0, 120);
-    bench.bench_function("a packet with a wrong tag", |bench| {
-        bench.iter(|| {
-            black_box(forwarder.handle(black_box(&forged[..length]), address(1), NOW, &routing));
-        });
-    });
-    let stranger = [0x11; 120];
-    bench.bench_function("a packet of a stranger", |bench| {
-        bench.iter(|| {
-            black_box(forwarder.handle(black_box(&stranger), address(1), NOW, &routing));
-        });
-    });
 }
 
-criterion_group!(benches, forward);
+fn reject(bench: &mut Criterion) {
+    for (name, mut rig) in [
+        ("no packet", Rig::garbage()),
+        ("a packet of a stranger", Rig::unknown_session()),
+        ("a packet with a wrong tag", Rig::bad_tag()),
+        ("the longest packet with a wrong tag", Rig::longest_bad_tag()),
+        ("a packet that was there before", Rig::replayed()),
+    ] {
+        bench.bench_function(name, |bench| bench.iter(|| assert!(!rig.handle())));
+    }
+}
+
+criterion_group!(benches, forward, reject);
 criterion_main!(benches);
