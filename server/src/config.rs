@@ -434,6 +434,9 @@ mod tests {
         assert!(load(Some(long), &[("VOIP_SERVER__BIND_ADDRESS", "127.0.0.1")]).is_ok());
         assert!(fault("audit: {retention_days: 9999999}", &[]).contains("audit.retention_days"));
         assert!(fault("security: {lockout_minutes: 0}", &[]).contains("security.lockout_minutes"));
+        let few = "voice: {bytes_per_second_by_session: 1199}";
+        assert!(fault(few, &[]).contains("voice.bytes_per_second_by_session"));
+        assert!(load(Some("voice: {bytes_per_second_by_session: 0}"), &[]).is_ok());
         let missing = Config::load(Some(Path::new("/nowhere/server.yaml"))).unwrap_err().to_string();
         assert!(missing.contains("/nowhere/server.yaml"));
     }
