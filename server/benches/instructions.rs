@@ -29,7 +29,7 @@ use packets::Rig;
 
 /// No hash, no look-up.
 const MALFORMED: u64 = 120;
-/// One look-up by a quick hash; with the standard library's it would be 60 instructions more.
+/// One look-up.
 const UNKNOWN_SESSION: u64 = 180;
 /// A look-up and a tag, as all that follow.
 const BAD_TAG: u64 = 11_200;
@@ -37,7 +37,7 @@ const BAD_TAG: u64 = 11_200;
 const LONGEST_BAD_TAG: u64 = 68_000;
 const REPLAYED: u64 = 11_300;
 const CLIPPED: u64 = 11_300;
-/// What is sent on may cost no more than what is rejected: all checks are the same.
+/// All checks, and none that rejects.
 const ACCEPTED: u64 = 11_400;
 
 fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
