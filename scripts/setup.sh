@@ -30,6 +30,8 @@ readonly SOUND_PACKAGES="pulseaudio pulseaudio-utils"
 readonly SPEECH_PACKAGES="alsa-utils"
 # The programs alone: what Debian starts by itself is left as it is, and no test talks to it.
 readonly DATABASE_PACKAGES="postgresql"
+# Counts instructions.
+readonly BENCH_PACKAGES="valgrind"
 readonly TEST_PACKAGES="xdotool webkit2gtk-driver chromium python3-venv"
 
 main() {
@@ -48,7 +50,8 @@ main() {
             install_packages "$BUILD_PACKAGES $SPEECH_PACKAGES"
             ;;
         bench)
-            install_packages "$BUILD_PACKAGES $SPEECH_PACKAGES $DATABASE_PACKAGES"
+            install_packages "$BUILD_PACKAGES $SPEECH_PACKAGES $DATABASE_PACKAGES $BENCH_PACKAGES"
+            install_exactly gungraun-runner "$(locked_version gungraun)"
             ;;
         test)
             install_packages "$BUILD_PACKAGES $DISPLAY_PACKAGES $SOUND_PACKAGES $SPEECH_PACKAGES \
@@ -188,11 +191,26 @@ install_cargo() {
     local name=$1 version=$2 found
     found=$(installed_version "$name")
     [ -z "$found" ] || ! at_least "$found" "$version" || return 0
+    build_tool "$name" "$version"
+}
+
+build_tool() {
+    local name=$1 version=$2
     say "$name $version (built from source: a few minutes)"
     # Built in a folder of its own and for a short build: the speed of these tools does not matter here.
     env -u CARGO_TARGET_DIR CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=false \
         CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo install --locked "$name" --version "$version" ||
         fail "cargo could not install $name: see what it says above"
+}
+
+# As install_cargo, where the program and a library of ours must be of one version.
+install_exactly() {
+    [ "$(installed_version "$1")" = "$2" ] || build_tool "$1" "$2"
+}
+
+# The version of a library that the build takes.
+locked_version() {
+    sed -n "/^name = \"$1\"$/{n;s/^version = \"\(.*\)\"/\1/p;q}" Cargo.lock
 }
 
 # The version that cargo installed, or that the program tells; nothing if it is not there.

@@ -309,6 +309,13 @@ impl Engine {
             ServerMessage::Failure { id: None, error } => self.tell(Event::Problem(error.into())),
             ServerMessage::Event(ServerEvent::ChannelKey(key)) => self.voice.install(key),
             ServerMessage::Event(ServerEvent::Members(change)) => self.members_changed(change),
+            ServerMessage::Event(ServerEvent::VoiceClipped { packets }) => {
+                let message = format!(
+                    "the server dropped {packets} voice packets of this device: they were more than it lets one \
+                     session send; take a lower bit rate, or ask whoever runs the server"
+                );
+                self.tell(Event::Problem(ClientError::new(ClientErrorCode::VoiceClipped, message)));
+            }
             // The connection closes next, by itself.
             ServerMessage::Event(ServerEvent::ServerStopping { message }) => {
                 let code = ClientErrorCode::Server(ErrorCode::ServerStopping);

@@ -32,6 +32,8 @@ pub enum ClientErrorCode {
     CertificateChanged,
     /// There is no connection.
     NotConnected,
+    /// The server drops part of the voice: it is more than it lets a session send.
+    VoiceClipped,
     /// The connection was lost while the request was under way.
     ConnectionLost,
     /// No sound input.
@@ -59,6 +61,7 @@ impl ClientErrorCode {
             Self::NotAVoiceServer => "not_a_voice_server",
             Self::CertificateChanged => "certificate_changed",
             Self::NotConnected => "not_connected",
+            Self::VoiceClipped => "voice_clipped",
             Self::ConnectionLost => "connection_lost",
             Self::NoMicrophone => "no_microphone",
             Self::NoSpeaker => "no_speaker",

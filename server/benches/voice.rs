@@ -1,17 +1,23 @@
-//! What the server does with a packet, the system's calls aside: one talker, 49 listeners.
+//! What the server does with a packet, the system's calls aside: one talker, 49 listeners; and packets that go nowhere.
 
-use std::{hint::black_box, net::SocketAddr, sync::Arc};
+mod packets;
+
+use std::{hint::black_box, net::SocketAddr, sync::Arc, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use packets::Rig;
 use voip_protocol::{
     ContextId, Epoch, SessionId,
     secret::{ContextSecret, TagSecret},
     voice::{FrameDuration, Header, SealingKey, TagKey},
 };
-use voip_server::voice::{Forwarder, Outcome, Peer, Route, Routing, VoiceCounters, bundle};
+use voip_server::voice::{Forwarder, Outcome, Peer, Rates, Route, Routing, VoiceCounters, bundle};
 
 const CONTEXT: ContextId = ContextId(1);
 const TALKER: SessionId = SessionId(1);
+const NOW: Duration = Duration::ZERO;
+/// None: all that is measured is let through.
+const RATES: Rates = Rates { packets_per_second: 0, bytes_per_second: 0 };
 
 fn address(session: u32) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 10_000 + session as u16))
@@ -49,12 +55,13 @@ fn forward(bench: &mut Criterion) {
         packet[length..length + 8].copy_from_slice(&tag);
         (packet, length + 8)
     };
-    let mut forwarder = Forwarder::new(Arc::<VoiceCounters>::default());
+    let mut forwarder = Forwarder::new(RATES, Arc::<VoiceCounters>::default());
     bench.bench_function("a packet to 49 listeners", |bench| {
         bench.iter_batched(
             &mut next,
             |(packet, length)| {
-                if let Outcome::Voice(packet) = forwarder.handle(&packet[..length], address(1), 0, &routing) {
+                if let Outcome::Voice(packet) = forwarder.handle(&packet[..length], address(1), NOW, &routing)
+                {
                     bundle(&mut [packet], |packets, to| {
                         black_box((packets, to));
                     });
@@ -63,19 +70,19 @@ fn forward(bench: &mut Criterion) {
             criterion::BatchSize::SmallInput,
         );
     });
-    let (forged, length) = (next().0, 120);
-    bench.bench_function("a packet with a wrong tag", |bench| {
-        bench.iter(|| {
-            black_box(forwarder.handle(black_box(&forged[..length]), address(1), 0, &routing));
-        });
-    });
-    let stranger = [0x11; 120];
-    bench.bench_function("a packet of a stranger", |bench| {
-        bench.iter(|| {
-            black_box(forwarder.handle(black_box(&stranger), address(1), 0, &routing));
-        });
-    });
 }
 
-criterion_group!(benches, forward);
+fn reject(bench: &mut Criterion) {
+    for (name, mut rig) in [
+        ("no packet", Rig::garbage()),
+        ("a packet of a stranger", Rig::unknown_session()),
+        ("a packet with a wrong tag", Rig::bad_tag()),
+        ("the longest packet with a wrong tag", Rig::longest_bad_tag()),
+        ("a packet that was there before", Rig::replayed()),
+    ] {
+        bench.bench_function(name, |bench| bench.iter(|| assert!(!rig.handle())));
+    }
+}
+
+criterion_group!(benches, forward, reject);
 criterion_main!(benches);

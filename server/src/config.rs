@@ -7,7 +7,9 @@ use std::{
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use voip_protocol::limits::{DEFAULT_CONTROL_PORT, DEFAULT_VOICE_PORT};
+use voip_protocol::limits::{DEFAULT_CONTROL_PORT, DEFAULT_VOICE_PORT, MAX_VOICE_PACKET};
+
+use crate::voice::Rates;
 
 /// Everything that can be set. `server.yaml.example` documents each key.
 #[derive(Clone, Debug, Deserialize)]
@@ -17,6 +19,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Sockets.
     pub server: ServerConfig,
+    /// Voice.
+    pub voice: VoiceConfig,
     /// Database.
     pub database: DatabaseConfig,
     /// Tokens and accounts.
@@ -43,6 +47,16 @@ pub struct ServerConfig {
     pub public_voice_port: u16,
     /// Whether the control plane speaks TLS. Plain text is for loopback alone.
     pub tls: bool,
+}
+
+/// Voice.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VoiceConfig {
+    /// Voice packets that a session may send in a second, more in a burst; 0: no limit.
+    pub packets_per_second_by_session: u32,
+    /// Bytes that these may have in a second, IP and UDP aside; 0: no limit.
+    pub bytes_per_second_by_session: u32,
 }
 
 /// Database.
@@ -141,6 +155,7 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("data"),
             server: ServerConfig::default(),
+            voice: VoiceConfig::default(),
             database: DatabaseConfig::default(),
             security: SecurityConfig::default(),
             audit: AuditConfig::default(),
@@ -159,6 +174,13 @@ impl Default for ServerConfig {
             public_voice_port: 0,
             tls: true,
         }
+    }
+}
+
+impl Default for VoiceConfig {
+    fn default() -> Self {
+        // The shortest frames are 400 in a second; at Opus's highest bit rate, 510 kbit/s, they are 81,400 bytes.
+        Self { packets_per_second_by_session: 500, bytes_per_second_by_session: 128_000 }
     }
 }
 
@@ -251,6 +273,11 @@ impl Config {
             // TCP and UDP could share it, but a firewall rule that means one would then mean both.
             return wrong("server.control_port and server.voice_port must differ");
         }
+        if (1..MAX_VOICE_PACKET as u32).contains(&self.voice.bytes_per_second_by_session) {
+            return wrong(&format!(
+                "voice.bytes_per_second_by_session must be at least {MAX_VOICE_PACKET}, the longest packet, or 0 for no limit"
+            ));
+        }
         if self.database.max_connections == 0 {
             return wrong("database.max_connections must be at least 1");
         }
@@ -303,6 +330,16 @@ impl Config {
             self.database.url = format!("sqlite:{}", self.data_dir.join("voip.db").display());
         }
         self
+    }
+}
+
+impl VoiceConfig {
+    /// The limits, as the voice plane takes them.
+    pub fn rates(&self) -> Rates {
+        Rates {
+            packets_per_second: self.packets_per_second_by_session,
+            bytes_per_second: self.bytes_per_second_by_session,
+        }
     }
 }
 
@@ -397,6 +434,9 @@ mod tests {
         assert!(load(Some(long), &[("VOIP_SERVER__BIND_ADDRESS", "127.0.0.1")]).is_ok());
         assert!(fault("audit: {retention_days: 9999999}", &[]).contains("audit.retention_days"));
         assert!(fault("security: {lockout_minutes: 0}", &[]).contains("security.lockout_minutes"));
+        let few = "voice: {bytes_per_second_by_session: 1199}";
+        assert!(fault(few, &[]).contains("voice.bytes_per_second_by_session"));
+        assert!(load(Some("voice: {bytes_per_second_by_session: 0}"), &[]).is_ok());
         let missing = Config::load(Some(Path::new("/nowhere/server.yaml"))).unwrap_err().to_string();
         assert!(missing.contains("/nowhere/server.yaml"));
     }

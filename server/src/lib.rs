@@ -35,7 +35,7 @@ use crate::{
     control::Control,
     hub::{Hub, HubHandle, Tenant},
     metrics::Metrics,
-    upkeep::{Sweep, Watch},
+    upkeep::{Clipping, Sweep, Watch},
     voice::{VoicePlane, VoiceThread},
 };
 
@@ -94,7 +94,7 @@ pub async fn run(
         mapped => mapped,
     };
     let voice = VoicePlane::default();
-    let voice_thread = VoiceThread::spawn(listeners.voice, voice.clone())?;
+    let voice_thread = VoiceThread::spawn(listeners.voice, voice.clone(), config.voice.rates())?;
     let entropy = move |bytes: &mut [u8]| {
         random.fill(bytes).expect("the system's generator does not fail once it is seeded");
     };
@@ -113,6 +113,7 @@ pub async fn run(
     };
     let upkeep = TaskTracker::new();
     upkeep.spawn(watch.run(shutdown.clone()));
+    upkeep.spawn(Clipping { voice: voice.clone(), hub: hub.clone() }.run(shutdown.clone()));
     upkeep.spawn(sweep.run(shutdown.clone()));
     let sockets = TaskTracker::new();
     let control = Control {

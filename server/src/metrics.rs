@@ -190,6 +190,7 @@ impl Collector for Figures {
             unknown_session,
             bad_tag,
             replayed,
+            rate_limited,
             not_allowed,
             wrong_context,
             dropped_bytes,
@@ -209,6 +210,7 @@ impl Collector for Figures {
             ("unknown_session", unknown_session),
             ("bad_tag", bad_tag),
             ("replayed", replayed),
+            ("rate_limited", rate_limited),
             ("not_allowed", not_allowed),
             ("wrong_context", wrong_context),
             ("send_failed", send_failed),
@@ -284,7 +286,7 @@ mod tests {
             connected: 5,
             channels: 6,
             audit_writes: 1,
-            voice: VoiceFigures { received: 9, bad_tag: 7, ..VoiceFigures::default() },
+            voice: VoiceFigures { received: 9, bad_tag: 7, rate_limited: 3, ..VoiceFigures::default() },
             forwarding: LatencyFigures::default(),
         }
     }
@@ -309,6 +311,7 @@ mod tests {
             "voip_channels 6",
             "voip_voice_packets_in_total 9",
             "voip_voice_packets_dropped_total{reason=\"bad_tag\"} 7",
+            "voip_voice_packets_dropped_total{reason=\"rate_limited\"} 3",
             "voip_voice_packets_dropped_total{reason=\"send_failed\"} 0",
             "voip_voice_forwarding_latency_seconds_bucket{le=\"+Inf\"} 0",
         ] {

@@ -1,6 +1,10 @@
-//! What a server does by itself: closes the connections of ended logins, forgets what is past.
+//! What a server does by itself: closes the connections of ended logins, tells talkers that they are clipped, forgets
+//! what is past.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use time::OffsetDateTime;
 use tokio::{
@@ -8,11 +12,13 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use voip_protocol::control::ServerEvent;
 
 use crate::{
     auth::{Limits, Passwords},
     hub::HubHandle,
     store::{Store, StoreError},
+    voice::VoicePlane,
 };
 
 /// Logins that were ended elsewhere, at the shell or by another server, are looked for this often: a revoked one is out
@@ -23,6 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const LOOK_BACK: time::Duration = time::Duration::seconds(60);
 /// A look that takes longer is given up; the next one looks for the same.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+/// A talker that is clipped is told this often.
+const TELL_CLIPPED_EVERY: Duration = Duration::from_secs(3);
 /// The past is forgotten this often.
 const SWEEP_EVERY: Duration = Duration::from_mins(10);
 /// Ended logins stay in the database for so long, for those who look back.
@@ -105,6 +113,40 @@ impl Watch {
             transaction.touch_login(login, now).await?;
         }
         transaction.commit().await
+    }
+}
+
+/// Tells the talkers that are clipped. The voice thread only counts: it waits for nobody.
+pub(crate) struct Clipping {
+    /// Whose talkers.
+    pub(crate) voice: VoicePlane,
+    /// Who tells them.
+    pub(crate) hub: HubHandle,
+}
+
+impl Clipping {
+    /// Runs until `shutdown`.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let mut look = interval(TELL_CLIPPED_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut limited_before = 0;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = look.tick() => {}
+            }
+            // Mostly nobody is, and then nobody needs to be asked.
+            let limited = self.voice.counters.rate_limited.load(Ordering::Relaxed);
+            if std::mem::replace(&mut limited_before, limited) == limited {
+                continue;
+            }
+            let clipped = self.voice.clipped();
+            if !clipped.is_empty() {
+                tracing::info!(sessions = clipped.len(), "clipped: more voice than a session may send");
+                let event = |packets| ServerEvent::VoiceClipped { packets };
+                self.hub.tell(clipped.into_iter().map(|(to, packets)| (to, event(packets))).collect()).await;
+            }
+        }
     }
 }
 

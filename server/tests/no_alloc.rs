@@ -16,7 +16,7 @@ use voip_protocol::{
     voice::{FrameDuration, Header, Ping, SealingKey, TagKey},
 };
 use voip_server::voice::{
-    BATCH, Forwarder, Inbox, Outbox, Outcome, Peer, Route, Routing, VoiceCounters, bundle,
+    BATCH, Forwarder, Inbox, Outbox, Outcome, Peer, Rates, Route, Routing, VoiceCounters, bundle,
 };
 
 #[global_allocator]
@@ -44,6 +44,8 @@ fn the_guard_notices_an_allocation() {
 fn voice_and_pings_pass_without_an_allocation() {
     const ROUNDS: u32 = 50;
     const TALKERS: u32 = 8;
+    // So few that some are clipped.
+    const RATES: Rates = Rates { packets_per_second: 10, bytes_per_second: 1_200 };
     let context = ContextId(3);
     let secret = TagSecret::new([5; 32]);
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -80,15 +82,15 @@ fn voice_and_pings_pass_without_an_allocation() {
         clients[talker as usize].send_to(b"nonsense", to).unwrap();
     };
     let counters = Arc::<VoiceCounters>::default();
-    let mut forwarder = Forwarder::new(Arc::clone(&counters));
+    let mut forwarder = Forwarder::new(RATES, Arc::clone(&counters));
     let (mut inbox, mut outbox) = (Inbox::default(), Outbox::default());
-    let mut pass = || {
+    let mut pass = |now| {
         inbox.receive(&server).unwrap();
         let mut voice = ArrayVec::<_, BATCH>::new();
         let mut answers = ArrayVec::<([u8; 32], SocketAddr), BATCH>::new();
         let mut dropped = 0;
         for (datagram, from) in inbox.datagrams() {
-            match forwarder.handle(datagram, from, 0, &routing) {
+            match forwarder.handle(datagram, from, now, &routing) {
                 Outcome::Dropped => dropped += 1,
                 Outcome::Answered(answer) => answers.push((answer, from)),
                 Outcome::Voice(packet) => voice.push(packet),
@@ -107,7 +109,9 @@ fn voice_and_pings_pass_without_an_allocation() {
         (0..TALKERS).for_each(|talker| send(talker, sequence));
         let mut seen = 0;
         while seen < 3 * TALKERS as usize {
-            seen += if guarded { assert_no_alloc(&mut pass) } else { pass() };
+            // Enough time for all pings, too little for all voice.
+            let now = Duration::from_millis(70) * sequence;
+            seen += if guarded { assert_no_alloc(|| pass(now)) } else { pass(now) };
         }
     };
     // A session's first packet makes its replay window.
@@ -118,4 +122,5 @@ fn voice_and_pings_pass_without_an_allocation() {
     let figures = counters.figures();
     let packets = u64::from(ROUNDS * TALKERS);
     assert_eq!((figures.received, figures.pings, figures.malformed), (3 * packets, packets, packets));
+    assert!((1..packets).contains(&figures.rate_limited), "{figures:?}");
 }

@@ -3,15 +3,18 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    collections::HashMap,
     net::{Ipv4Addr, UdpSocket},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use voip_client::Event;
 use voip_protocol::{
     SessionId,
+    control::{ServerEvent, ServerMessage},
     voice::{HEADER_LEN, Header, OpeningKey, SEAL_LEN, TAG_LEN, VoicePacket},
 };
-use voip_server::voice::VoiceFigures;
+use voip_server::voice::{PINGS_PER_SECOND, VoiceFigures};
 use voip_tests::{
     client::{LIMIT, TestClient},
     raw::RawClient,
@@ -27,6 +30,7 @@ fn dropped(figures: VoiceFigures) -> u64 {
         + figures.unknown_session
         + figures.bad_tag
         + figures.replayed
+        + figures.rate_limited
         + figures.not_allowed
         + figures.wrong_context
 }
@@ -271,6 +275,117 @@ async fn another_channels_context_is_refused() {
     voice.send(&late).unwrap();
     wait::until("it is unknown", LIMIT, || async { server.voice().await.unknown_session == unknown + 1 })
         .await;
+    server.stop().await;
+}
+
+/// One talker sends ten times what it may, beside one who speaks as people do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_clipped_and_its_talker_is_told() {
+    const RATE: u32 = 100;
+    const FLOOD: u32 = 10 * RATE;
+    const SPOKEN: u32 = RATE / 2;
+    let server = TestServer::start_with(|config| config.voice.packets_per_second_by_session = RATE).await;
+    let mut listener = RawClient::register(&server, "listener").await;
+    listener.enter("General").await;
+    let mut flooder = RawClient::register(&server, "flooder").await;
+    flooder.enter("General").await;
+    let mut talker = RawClient::register(&server, "talker").await;
+    talker.enter("General").await;
+    let mut heard = HashMap::<_, u32>::new();
+    let mut hear = |datagrams: u64| {
+        let mut buffer = [0; 1_500];
+        for _ in 0..datagrams {
+            let length = listener.voice.recv(&mut buffer).expect("what the server sent arrives");
+            *heard.entry(Header::parse(&buffer[..length]).unwrap().session).or_default() += 1;
+        }
+    };
+
+    let before = server.voice().await;
+    let mut forwarded = before.forwarded;
+    let began = Instant::now();
+    for n in 0..FLOOD {
+        flooder.voice.send(&flooder.packet(n, b"flood")).unwrap();
+        if n % (FLOOD / SPOKEN) == 0 {
+            talker.voice.send(&talker.packet(n, b"frame")).unwrap();
+        }
+        if n % 50 == 49 {
+            // Not more at once than the sockets' buffers hold.
+            let sent = u64::from((n + 1) + (n / (FLOOD / SPOKEN) + 1));
+            wait::until("the server has dealt with them", LIMIT, || async {
+                let now = server.voice().await;
+                let clipped = now.rate_limited - before.rate_limited;
+                // The flooder hears the talker, the talker the flooder, the listener both.
+                now.received == before.received + sent
+                    && now.forwarded == before.forwarded + 2 * (sent - clipped)
+            })
+            .await;
+            let now = server.voice().await;
+            hear((now.forwarded - forwarded) / 2);
+            forwarded = now.forwarded;
+        }
+    }
+    let took = began.elapsed();
+    let figures = server.voice().await;
+    let (flooded, spoken) = (heard[&flooder.session()], heard[&talker.session()]);
+    println!("{flooded} of {FLOOD} packets in {took:?}, and {spoken} of {SPOKEN}");
+    assert_eq!(spoken, SPOKEN);
+    let most = f64::from(RATE) * (1.0 + took.as_secs_f64());
+    assert!(flooded >= RATE && f64::from(flooded) <= most, "{flooded} of {most} that it may");
+    let clipped = figures.rate_limited - before.rate_limited;
+    assert_eq!(clipped, u64::from(FLOOD - flooded));
+
+    let mut told = 0;
+    while told < clipped {
+        if let ServerMessage::Event(ServerEvent::VoiceClipped { packets }) = flooder.next().await.unwrap() {
+            assert!(packets > 0);
+            told += u64::from(packets);
+        }
+    }
+    assert_eq!(told, clipped);
+    talker.send_text(r#"{"id": 99, "method": "leave", "params": {}}"#).await;
+    loop {
+        match talker.next().await.unwrap() {
+            ServerMessage::Success { id: 99, .. } => break,
+            ServerMessage::Event(ServerEvent::VoiceClipped { .. }) => panic!("the talker was told"),
+            _ => {}
+        }
+    }
+    server.stop().await;
+}
+
+/// An engine on a server that lets it send less than it does says so to its person.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_is_clipped_gets_to_know() {
+    let server = TestServer::start_with(|config| config.voice.packets_per_second_by_session = 20).await;
+    let alice = TestClient::join(&server, "alice", "General").await;
+    let mut events = alice.handle.subscribe();
+    alice.devices.say(&speech()[..96_000]);
+    let told = alice.next(
+        &mut events,
+        "the clipping is told",
+        |event| matches!(event, Event::Problem(problem) if problem.code.as_str() == "voice_clipped"),
+    );
+    told.await;
+    server.stop().await;
+}
+
+/// Pings beyond what any client sends get no answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_pings_is_not_answered() {
+    let server = TestServer::start().await;
+    let mut client = RawClient::register(&server, "client").await;
+    client.enter("General").await;
+    let before = server.voice().await;
+    let began = Instant::now();
+    (1..=500).for_each(|sequence| client.ping(sequence));
+    wait::until("each is counted", LIMIT, || async {
+        let figures = server.voice().await;
+        figures.pings + figures.rate_limited == before.pings + 500
+    })
+    .await;
+    let answered = server.voice().await.pings - before.pings;
+    let most = f64::from(PINGS_PER_SECOND) * (1.0 + began.elapsed().as_secs_f64());
+    assert!(answered > 0 && answered as f64 <= most, "{answered} of {most} that may be");
     server.stop().await;
 }
 

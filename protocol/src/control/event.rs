@@ -39,6 +39,11 @@ pub enum ServerEvent {
     Snapshot(Box<Snapshot>),
     /// A context's secret, for those who are in it: at joining, and at each new epoch.
     ChannelKey(ChannelKey),
+    /// The session sends more voice than the server lets it; what was above was dropped. Comes once in some seconds.
+    VoiceClipped {
+        /// How many packets were dropped since the last such event.
+        packets: u32,
+    },
     /// The server stops: it closes the connection next.
     ServerStopping {
         /// For people.

@@ -50,6 +50,7 @@ enum Input {
     Disconnect(SessionId),
     Call(SessionId, Request),
     EndLogins(HashSet<LoginId>),
+    Tell(Vec<(SessionId, ServerEvent)>),
     Figures(oneshot::Sender<HubFigures>),
     Logins(oneshot::Sender<HashSet<LoginId>>),
     Arrived(oneshot::Sender<HashSet<LoginId>>),
@@ -104,6 +105,11 @@ impl HubHandle {
     /// These logins have ended: their connections do, too, and with them their voice.
     pub async fn end_logins(&self, logins: HashSet<LoginId>) {
         let _ = self.inputs.send(Input::EndLogins(logins)).await;
+    }
+
+    /// Tells each of these connections, if it is still there.
+    pub async fn tell(&self, events: Vec<(SessionId, ServerEvent)>) {
+        let _ = self.inputs.send(Input::Tell(events)).await;
     }
 
     /// The logins by which somebody is connected.
@@ -203,6 +209,10 @@ impl Driver {
                     }
                     self.hub.disconnect(session, now);
                 }
+            }
+            Input::Tell(events) => {
+                let events = events.into_iter();
+                outputs.extend(events.map(|(to, event)| Output::Send(to, ServerMessage::Event(event))));
             }
             Input::Figures(reply) => {
                 let _ =

@@ -46,6 +46,8 @@ counters! {
     bad_tag,
     /// Dropped: seen before, or too old to tell.
     replayed,
+    /// Dropped: above what its session may send in a second.
+    rate_limited,
     /// Dropped: the talker is muted, in no channel, or may not speak there.
     not_allowed,
     /// Dropped: spoken into another context than the talker is in.

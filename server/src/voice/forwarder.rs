@@ -1,35 +1,51 @@
 //! What is done with one datagram. The socket and the clock stay outside.
 
 use std::{
-    collections::HashMap,
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use voip_protocol::{
     SessionId,
     limits::MAX_VOICE_PACKET,
-    voice::{Kind, PROBE_LEN, Ping, Pong, ReplayWindow, VoicePacket, kind_of, session_of},
+    voice::{Header, Kind, PROBE_LEN, Ping, Pong, ReplayWindow, TAG_LEN, VoicePacket, kind_of},
 };
 
 use super::{
-    Accepted, Routing,
+    Accepted, Allowance, BySession, Rates, Routing,
     counters::{VoiceCounters, count},
 };
 
-/// Checks datagrams and says where they go. One thread owns it, and with it the replay windows.
+/// The server's clock in pongs, in Hertz.
+const CLOCK_RATE: u64 = 48_000;
+
+/// Checks datagrams and says where they go. One thread owns it, and with it the replay windows and the allowances.
 pub struct Forwarder {
-    windows: HashMap<SessionId, Windows>,
+    heard: BySession<Heard>,
+    rates: Rates,
     counters: Arc<VoiceCounters>,
 }
 
-#[derive(Default)]
-struct Windows {
-    voice: ReplayWindow,
-    ping: ReplayWindow,
+/// What is known of a session that has been heard.
+struct Heard {
+    voice: Stream,
+    ping: Stream,
+}
+
+/// The packets of one kind of one session.
+struct Stream {
+    window: ReplayWindow,
+    allowance: Allowance,
+}
+
+impl Stream {
+    fn new(rates: Rates, now_ns: u64) -> Self {
+        Self { window: ReplayWindow::default(), allowance: Allowance::full(rates, now_ns) }
+    }
 }
 
 /// What becomes of a datagram.
@@ -44,26 +60,27 @@ pub enum Outcome<'b, 'r> {
 }
 
 impl Forwarder {
-    /// Counts into `counters`.
-    pub fn new(counters: Arc<VoiceCounters>) -> Self {
-        Self { windows: HashMap::new(), counters }
+    /// Lets each session send so much voice, and counts into `counters`.
+    pub fn new(rates: Rates, counters: Arc<VoiceCounters>) -> Self {
+        Self { heard: BySession::default(), rates, counters }
     }
 
     /// Handles one datagram.
     ///
-    /// `server_time` is the server's 48 kHz clock. Allocates only at a session's first packet, and when its address
-    /// changes to one of IPv6. Answers nothing that is not authentic, and nothing with more bytes than it got.
+    /// `now` is the time since the server began; it must not go back. Allocates only at a session's first packet, and
+    /// when its address changes to one of IPv6. Answers nothing that is not authentic, and nothing with more bytes
+    /// than it got.
     pub fn handle<'b, 'r>(
         &mut self,
         datagram: &'b [u8],
         from: SocketAddr,
-        server_time: u32,
+        now: Duration,
         routing: &'r Routing,
     ) -> Outcome<'b, 'r> {
         count(&self.counters.received);
         self.counters.received_bytes.fetch_add(datagram.len() as u64, Ordering::Relaxed);
-        let Self { windows, counters } = self;
-        accept(datagram, from, server_time, routing, windows, counters).unwrap_or_else(|reason| {
+        let Self { heard, rates, counters } = self;
+        accept(datagram, from, now, routing, heard, *rates, counters).unwrap_or_else(|reason| {
             count(reason);
             counters.dropped_bytes.fetch_add(datagram.len() as u64, Ordering::Relaxed);
             Outcome::Dropped
@@ -72,55 +89,106 @@ impl Forwarder {
 
     /// Forgets the sessions that are gone.
     pub fn forget_ended(&mut self, routing: &Routing) {
-        self.windows.retain(|session, _| routing.routes.contains_key(session));
+        self.heard.retain(|session, _| routing.routes.contains_key(session));
+    }
+
+    /// Of how many sessions something is kept: those that are there and have sent something authentic.
+    pub fn sessions_heard(&self) -> usize {
+        self.heard.len()
     }
 }
 
 /// As [`Forwarder::handle`], or the counter of the reason why not.
+///
+/// What costs least is looked at first, and nothing is kept of a packet before its tag is known to be right. What the
+/// session may send comes after the replay window: or whoever repeats its packets could use it up.
 fn accept<'b, 'r, 'c>(
     datagram: &'b [u8],
     from: SocketAddr,
-    server_time: u32,
+    now: Duration,
     routing: &'r Routing,
-    windows: &mut HashMap<SessionId, Windows>,
+    heard: &mut BySession<Heard>,
+    rates: Rates,
     counters: &'c VoiceCounters,
 ) -> Result<Outcome<'b, 'r>, &'c AtomicU64> {
-    let (Ok(kind @ (Kind::Voice | Kind::Ping)), Ok(session)) = (kind_of(datagram), session_of(datagram))
-    else {
-        return Err(&counters.malformed);
-    };
-    if datagram.len() > MAX_VOICE_PACKET {
-        return Err(&counters.malformed);
-    }
+    let packet = Packet::parse(datagram).ok_or(&counters.malformed)?;
+    let session = packet.session();
     let route = routing.routes.get(&session).ok_or(&counters.unknown_session)?;
     let body = route.peer.uplink.check(datagram).ok_or(&counters.bad_tag)?;
-    let windows = windows.entry(session).or_default();
-    if kind == Kind::Ping {
-        let ping = Ping::parse(body).map_err(|_| &counters.malformed)?;
-        if !windows.ping.accept(ping.sequence) {
-            return Err(&counters.replayed);
+    let now_ns = now.as_nanos() as u64;
+    let heard = heard.entry(session).or_insert_with(|| Heard {
+        voice: Stream::new(rates, now_ns),
+        ping: Stream::new(Rates::PINGS, now_ns),
+    });
+    match packet {
+        Packet::Ping(ping) => {
+            if !heard.ping.window.accept(ping.sequence) {
+                return Err(&counters.replayed);
+            }
+            if !heard.ping.allowance.take(Rates::PINGS, datagram.len(), now_ns) {
+                return Err(&counters.rate_limited);
+            }
+            route.peer.heard_from(from);
+            count(&counters.pings);
+            let pong = Pong {
+                session,
+                sequence: ping.sequence,
+                client_time: ping.client_time,
+                server_time: clock(now),
+                pings_received: route.peer.count_ping(),
+            };
+            Ok(Outcome::Answered(pong.to_bytes(&route.peer.downlink)))
         }
-        route.peer.heard_from(from);
-        count(&counters.pings);
-        let pong = Pong {
-            session,
-            sequence: ping.sequence,
-            client_time: ping.client_time,
-            server_time,
-            pings_received: route.peer.count_ping(),
-        };
-        return Ok(Outcome::Answered(pong.to_bytes(&route.peer.downlink)));
+        Packet::Voice(header) => {
+            if !heard.voice.window.accept(header.sequence) {
+                return Err(&counters.replayed);
+            }
+            if !heard.voice.allowance.take(rates, datagram.len(), now_ns) {
+                route.peer.count_clipped();
+                return Err(&counters.rate_limited);
+            }
+            route.peer.heard_from(from);
+            match route.speaks_into {
+                None => Err(&counters.not_allowed),
+                Some(context) if context != header.context => Err(&counters.wrong_context),
+                Some(_) => {
+                    Ok(Outcome::Voice(Accepted { talker: session, listeners: &route.listeners, body }))
+                }
+            }
+        }
     }
-    let packet = VoicePacket::parse(body).map_err(|_| &counters.malformed)?;
-    if !windows.voice.accept(packet.header.sequence) {
-        return Err(&counters.replayed);
+}
+
+/// A datagram that has the form of what a client sends; its tag has not been checked.
+enum Packet {
+    Voice(Header),
+    Ping(Ping),
+}
+
+impl Packet {
+    fn parse(datagram: &[u8]) -> Option<Self> {
+        if datagram.len() > MAX_VOICE_PACKET {
+            return None;
+        }
+        let (body, _tag) = datagram.split_last_chunk::<TAG_LEN>()?;
+        match kind_of(body).ok()? {
+            Kind::Voice => VoicePacket::parse(body).ok().map(|packet| Self::Voice(packet.header)),
+            Kind::Ping => Ping::parse(body).ok().map(Self::Ping),
+            Kind::Pong => None,
+        }
     }
-    route.peer.heard_from(from);
-    match route.speaks_into {
-        None => Err(&counters.not_allowed),
-        Some(context) if context != packet.header.context => Err(&counters.wrong_context),
-        Some(_) => Ok(Outcome::Voice(Accepted { talker: session, listeners: &route.listeners, body })),
+
+    fn session(&self) -> SessionId {
+        match self {
+            Self::Voice(header) => header.session,
+            Self::Ping(ping) => ping.session,
+        }
     }
+}
+
+/// What the server's clock shows in pongs, wrapping.
+fn clock(now: Duration) -> u32 {
+    (now.as_secs() * CLOCK_RATE + u64::from(now.subsec_nanos()) * CLOCK_RATE / 1_000_000_000) as u32
 }
 
 #[cfg(test)]
@@ -139,6 +207,7 @@ mod tests {
     };
 
     const CONTEXT: ContextId = ContextId(5);
+    const RATES: Rates = Rates { packets_per_second: 100, bytes_per_second: 20_000 };
 
     fn secret(session: u32) -> TagSecret {
         TagSecret::new([session as u8; 32])
@@ -161,15 +230,14 @@ mod tests {
             let route = Route { peer: Arc::clone(&peers[n]), speaks_into, listeners: Arc::clone(listeners) };
             (peers[n].session, route)
         };
-        Routing {
-            routes: HashMap::from([
-                route(0, Some(CONTEXT), &room),
-                route(1, Some(CONTEXT), &room),
-                route(2, Some(CONTEXT), &room),
-                route(3, Some(ContextId(6)), &alone),
-                route(4, None, &room),
-            ]),
-        }
+        let routes = [
+            route(0, Some(CONTEXT), &room),
+            route(1, Some(CONTEXT), &room),
+            route(2, Some(CONTEXT), &room),
+            route(3, Some(ContextId(6)), &alone),
+            route(4, None, &room),
+        ];
+        Routing { routes: routes.into_iter().collect() }
     }
 
     fn voice(session: u32, context: ContextId, sequence: u32) -> Vec<u8> {
@@ -185,26 +253,35 @@ mod tests {
         let mut out = [0; 200];
         let key = SealingKey::derive(&ContextSecret::new([9; 32]), Epoch(1), SessionId(session));
         let length = key.seal(header, b"opus", &mut out);
-        let mut datagram = out[..length].to_vec();
-        datagram.extend(TagKey::new(&secret(session)).tag(&datagram));
-        datagram
+        tagged(session, &out[..length])
+    }
+
+    fn tagged(session: u32, body: &[u8]) -> Vec<u8> {
+        [body, &TagKey::new(&secret(session)).tag(body)].concat()
+    }
+
+    fn ping(session: u32, sequence: u32) -> Vec<u8> {
+        let ping = Ping { session: SessionId(session), sequence, client_time: 3 };
+        ping.to_bytes(&TagKey::new(&secret(session))).to_vec()
     }
 
     struct Rig {
         forwarder: Forwarder,
         routing: Routing,
         counters: Arc<VoiceCounters>,
+        now: Duration,
     }
 
     impl Rig {
         fn new() -> Self {
             let counters = Arc::<VoiceCounters>::default();
-            Self { forwarder: Forwarder::new(Arc::clone(&counters)), routing: routing(), counters }
+            let forwarder = Forwarder::new(RATES, Arc::clone(&counters));
+            Self { forwarder, routing: routing(), counters, now: Duration::from_secs(77) }
         }
 
         fn handle(&mut self, datagram: &[u8], from: SocketAddr) -> Vec<(Vec<u8>, SocketAddr)> {
             let mut sent = Vec::new();
-            match self.forwarder.handle(datagram, from, 77, &self.routing) {
+            match self.forwarder.handle(datagram, from, self.now, &self.routing) {
                 Outcome::Dropped => {}
                 Outcome::Answered(pong) => sent.push((pong.to_vec(), from)),
                 Outcome::Voice(packet) => {
@@ -248,15 +325,177 @@ mod tests {
     fn the_address_follows_the_last_authentic_packet() {
         let mut rig = Rig::new();
         let moved = address(40);
-        let key = TagKey::new(&secret(2));
-        let ping = Ping { session: SessionId(2), sequence: 0, client_time: 3 };
-        let sent = rig.handle(&ping.to_bytes(&key), moved);
+        let sent = rig.handle(&ping(2, 0), moved);
         assert_eq!(sent.len(), 1);
         assert_eq!((sent[0].0.len(), sent[0].1), (voip_protocol::voice::PROBE_LEN, moved));
         assert!(rig.handle(&voice(1, CONTEXT, 0), address(1)).iter().any(|(_, to)| *to == moved));
         // The same ping again, from elsewhere, moves nothing.
-        assert!(rig.handle(&ping.to_bytes(&key), address(41)).is_empty());
+        assert!(rig.handle(&ping(2, 0), address(41)).is_empty());
         assert!(rig.handle(&voice(1, CONTEXT, 1), address(1)).iter().any(|(_, to)| *to == moved));
+    }
+
+    #[test]
+    fn a_flood_is_clipped_and_nobody_else_notices() {
+        let mut rig = Rig::new();
+        // Ten times the rate for two seconds, and beside it somebody who speaks at half of it.
+        let (mut flooded, mut spoken) = (0, 0);
+        for n in 0..2_000 {
+            rig.now += Duration::from_millis(1);
+            flooded += usize::from(!rig.handle(&voice(1, CONTEXT, n), address(1)).is_empty());
+            if n % 20 == 0 {
+                spoken += usize::from(!rig.handle(&voice(2, CONTEXT, n), address(2)).is_empty());
+            }
+        }
+        // The burst and two seconds at the rate.
+        let allowed = 3 * RATES.packets_per_second as usize;
+        assert!((allowed - 1..=allowed).contains(&flooded), "{flooded}");
+        assert_eq!(spoken, 100);
+        let figures = rig.counters.figures();
+        assert_eq!(figures.rate_limited, 2_000 - flooded as u64);
+        assert_eq!(figures.received, 2_100);
+        let clipped = |n| rig.routing.routes[&SessionId(n)].peer.take_clipped();
+        assert_eq!((clipped(1), clipped(2)), (2_000 - flooded as u32, 0));
+        assert_eq!(clipped(1), 0, "told once");
+    }
+
+    #[test]
+    fn bytes_are_limited_as_packets_are() {
+        let mut rig = Rig::new();
+        rig.forwarder.rates.bytes_per_second = 2_000;
+        let length = voice(1, CONTEXT, 0).len();
+        let passed = (0..100).filter(|n| !rig.handle(&voice(1, CONTEXT, *n), address(1)).is_empty()).count();
+        assert_eq!(passed, 2_000 / length);
+    }
+
+    #[test]
+    fn pings_have_a_limit_of_their_own() {
+        let mut rig = Rig::new();
+        let mut answered = 0;
+        for n in 0..1_000 {
+            rig.now += Duration::from_millis(1);
+            answered += rig.handle(&ping(1, n), address(1)).len();
+        }
+        let allowed = 2 * super::super::PINGS_PER_SECOND as usize;
+        assert!((allowed - 1..=allowed).contains(&answered), "{answered}");
+        assert_eq!(rig.counters.figures().rate_limited, 1_000 - answered as u64);
+        // Whoever pings too much may speak, and is told nothing.
+        assert!(!rig.handle(&voice(1, CONTEXT, 0), address(1)).is_empty());
+        assert_eq!(rig.routing.routes[&SessionId(1)].peer.take_clipped(), 0);
+    }
+
+    /// Neither repeated nor forged packets use up what a session may send.
+    #[test]
+    fn nobody_uses_up_anothers_allowance() {
+        let mut rig = Rig::new();
+        let first = voice(1, CONTEXT, 0);
+        assert!(!rig.handle(&first, address(1)).is_empty());
+        let mut forged = voice(1, CONTEXT, 1);
+        forged[40] ^= 1;
+        for _ in 0..1_000 {
+            assert!(rig.handle(&first, address(60)).is_empty());
+            assert!(rig.handle(&forged, address(60)).is_empty());
+        }
+        for n in 1..RATES.packets_per_second {
+            assert!(!rig.handle(&voice(1, CONTEXT, n), address(1)).is_empty());
+        }
+        assert_eq!(rig.counters.figures().rate_limited, 0);
+    }
+
+    #[test]
+    fn what_is_clipped_moves_no_address() {
+        let mut rig = Rig::new();
+        for n in 0..RATES.packets_per_second {
+            rig.handle(&voice(1, CONTEXT, n), address(1));
+        }
+        assert!(rig.handle(&voice(1, CONTEXT, 500), address(40)).is_empty());
+        assert_eq!(rig.routing.routes[&SessionId(1)].peer.address(), Some(address(1)));
+    }
+
+    /// A hundred thousand strangers leave nothing behind but counts.
+    #[test]
+    fn strangers_make_no_state() {
+        let mut rig = Rig::new();
+        rig.handle(&voice(1, CONTEXT, 0), address(1));
+        rig.handle(&ping(2, 0), address(2));
+        let room = rig.forwarder.heard.capacity();
+        // Visits every number of 32 bits once.
+        let sessions = (0..100_000u32).map(|n| n.wrapping_mul(0x9E37_79B1).wrapping_add(6));
+        let (mut voice, mut ping) = (voice(1, CONTEXT, 9), ping(1, 9));
+        for session in sessions.filter(|session| !(1..=5).contains(session)) {
+            for datagram in [&mut voice, &mut ping] {
+                datagram[4..8].copy_from_slice(&session.to_be_bytes());
+                assert!(rig.handle(datagram, address(60)).is_empty());
+            }
+        }
+        // Those who are there, with tags that are not theirs: nobody becomes known by that either.
+        for session in 3..=5u32 {
+            for datagram in [&mut voice, &mut ping] {
+                datagram[4..8].copy_from_slice(&session.to_be_bytes());
+                assert!(rig.handle(datagram, address(60)).is_empty());
+            }
+        }
+        let figures = rig.counters.figures();
+        assert_eq!((figures.unknown_session, figures.bad_tag), (200_000, 6));
+        assert_eq!((rig.forwarder.sessions_heard(), rig.forwarder.heard.capacity()), (2, room));
+    }
+
+    #[test]
+    fn who_has_gone_is_unknown_and_forgotten() {
+        let mut rig = Rig::new();
+        assert!(!rig.handle(&voice(1, CONTEXT, 0), address(1)).is_empty());
+        assert_eq!(rig.handle(&ping(2, 0), address(2)).len(), 1);
+        rig.routing.routes.remove(&SessionId(1));
+        rig.forwarder.forget_ended(&rig.routing);
+        assert_eq!(rig.forwarder.sessions_heard(), 1);
+        assert!(rig.handle(&voice(1, CONTEXT, 1), address(1)).is_empty());
+        assert!(rig.handle(&ping(1, 0), address(1)).is_empty());
+        assert_eq!(rig.counters.figures().unknown_session, 2);
+        assert_eq!(rig.forwarder.sessions_heard(), 1);
+    }
+
+    /// Every first byte and every length, forged and with the right tag: who answers no more than it was asked is of
+    /// no use to somebody who asks in another's name.
+    #[test]
+    fn no_answer_is_longer_than_its_question() {
+        let mut rig = Rig::new();
+        let key = TagKey::new(&secret(1));
+        let mut answers = Vec::new();
+        let mut bytes = [0; MAX_VOICE_PACKET + 8];
+        bytes[4..8].copy_from_slice(&1u32.to_be_bytes());
+        for first in 0..=u8::MAX {
+            bytes[0] = first;
+            for length in 0..=bytes.len() {
+                rig.now += Duration::from_secs(1);
+                let forged = &bytes[..length];
+                assert!(answered(&mut rig, forged).is_none());
+                if let Some(body) = length.checked_sub(TAG_LEN) {
+                    let authentic = [&bytes[..body], &key.tag(&bytes[..body])].concat();
+                    if let Some(answer) = answered(&mut rig, &authentic) {
+                        answers.push((first, length, answer));
+                    }
+                }
+            }
+        }
+        assert_eq!(
+            answers,
+            [(0x12, PROBE_LEN, PROBE_LEN)],
+            "one kind of one length is answered, with as much"
+        );
+    }
+
+    fn answered(rig: &mut Rig, datagram: &[u8]) -> Option<usize> {
+        match rig.forwarder.handle(datagram, address(60), rig.now, &rig.routing) {
+            Outcome::Answered(answer) => Some(answer.len()),
+            Outcome::Dropped | Outcome::Voice(_) => None,
+        }
+    }
+
+    #[test]
+    fn the_clock_has_48_khz_and_wraps() {
+        assert_eq!(clock(Duration::from_millis(1_500)), 72_000);
+        assert_eq!(clock(Duration::from_nanos(999_999_999)), 47_999);
+        let wrapped = Duration::from_secs(1 << 32);
+        assert_eq!(clock(wrapped + Duration::from_secs(1)), clock(wrapped).wrapping_add(48_000));
     }
 
     proptest! {

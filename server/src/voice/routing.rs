@@ -12,11 +12,15 @@ use std::{
 use arc_swap::ArcSwapOption;
 use voip_protocol::{ContextId, SessionId, secret::TagSecret, voice::TagKey};
 
+/// By session. The numbers are the server's own and the hash is seeded: whoever sends packets can neither choose what
+/// is in the map nor foresee where, so the hash may be one of the quickest.
+pub type BySession<T> = HashMap<SessionId, T, foldhash::fast::RandomState>;
+
 /// All routes at one moment. Immutable: a change is a new one.
 #[derive(Debug, Default)]
 pub struct Routing {
     /// By talker.
-    pub routes: HashMap<SessionId, Route>,
+    pub routes: BySession<Route>,
 }
 
 /// What becomes of one session's packets.
@@ -50,6 +54,8 @@ pub struct Peer {
     /// Where that is on IPv6. Allocates when it changes.
     address_v6: ArcSwapOption<SocketAddrV6>,
     pings: AtomicU32,
+    /// Voice packets that were clipped and that nobody has been told of yet.
+    clipped: AtomicU32,
 }
 
 impl Peer {
@@ -62,6 +68,7 @@ impl Peer {
             address: AtomicU64::new(NOWHERE),
             address_v6: ArcSwapOption::empty(),
             pings: AtomicU32::new(0),
+            clipped: AtomicU32::new(0),
         }
     }
 
@@ -95,6 +102,16 @@ impl Peer {
     /// Counts a ping, and tells how many there have been.
     pub fn count_ping(&self) -> u32 {
         self.pings.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    }
+
+    /// Counts a voice packet that was dropped because there were too many.
+    pub fn count_clipped(&self) {
+        self.clipped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many that were since the last call.
+    pub fn take_clipped(&self) -> u32 {
+        self.clipped.swap(0, Ordering::Relaxed)
     }
 }
 

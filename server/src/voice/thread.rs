@@ -13,10 +13,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use arrayvec::ArrayVec;
+use voip_protocol::SessionId;
 
 use crate::metrics::Latency;
 
-use super::{BATCH, Forwarder, Inbox, Outbox, Outcome, Routing, VoiceCounters, bundle};
+use super::{BATCH, Forwarder, Inbox, Outbox, Outcome, Rates, Routing, VoiceCounters, bundle};
 
 /// What the rest of the server shares with the voice thread: the way in is the routing, the way out the counters.
 #[derive(Clone, Default)]
@@ -29,6 +30,15 @@ pub struct VoicePlane {
     pub latency: Arc<Latency>,
 }
 
+impl VoicePlane {
+    /// The sessions that were clipped since the last call, and how many packets of each.
+    pub fn clipped(&self) -> Vec<(SessionId, u32)> {
+        let routing = self.routing.load();
+        let clipped = routing.routes.iter().map(|(session, route)| (*session, route.peer.take_clipped()));
+        clipped.filter(|(_, packets)| *packets > 0).collect()
+    }
+}
+
 /// The running thread; stops when dropped.
 pub struct VoiceThread {
     stop: Arc<AtomicBool>,
@@ -39,12 +49,10 @@ pub struct VoiceThread {
 const STOP_CHECK: Duration = Duration::from_millis(100);
 /// Socket buffers: about a second of a busy server.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
-/// The server's clock in pongs, in Hertz.
-const CLOCK_RATE: u128 = 48_000;
 
 impl VoiceThread {
-    /// Takes the socket and serves it.
-    pub fn spawn(socket: UdpSocket, plane: VoicePlane) -> io::Result<Self> {
+    /// Takes the socket and serves it; each session may send so much.
+    pub fn spawn(socket: UdpSocket, plane: VoicePlane, rates: Rates) -> io::Result<Self> {
         let options = socket2::SockRef::from(&socket);
         // The system may give less: then a burst is lost a little sooner.
         let _ = options.set_recv_buffer_size(SOCKET_BUFFER);
@@ -53,8 +61,9 @@ impl VoiceThread {
         socket.set_read_timeout(Some(STOP_CHECK))?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread =
-            thread::Builder::new().name("voice".into()).spawn(move || serve(&socket, &plane, &stopped))?;
+        let thread = thread::Builder::new()
+            .name("voice".into())
+            .spawn(move || serve(&socket, &plane, rates, &stopped))?;
         Ok(Self { stop, thread: Some(thread) })
     }
 }
@@ -68,10 +77,10 @@ impl Drop for VoiceThread {
     }
 }
 
-fn serve(socket: &UdpSocket, plane: &VoicePlane, stop: &AtomicBool) {
+fn serve(socket: &UdpSocket, plane: &VoicePlane, rates: Rates, stop: &AtomicBool) {
     let started = Instant::now();
     let counters = &*plane.counters;
-    let mut forwarder = Forwarder::new(Arc::clone(&plane.counters));
+    let mut forwarder = Forwarder::new(rates, Arc::clone(&plane.counters));
     let mut routing = arc_swap::Cache::new(Arc::clone(&plane.routing));
     let mut current = Arc::clone(routing.load());
     let (mut inbox, mut outbox) = (Inbox::default(), Outbox::default());
@@ -87,12 +96,11 @@ fn serve(socket: &UdpSocket, plane: &VoicePlane, stop: &AtomicBool) {
             continue;
         }
         let received_at = Instant::now();
-        let server_time =
-            (received_at.duration_since(started).as_nanos() * CLOCK_RATE / 1_000_000_000) as u32;
+        let now = received_at.duration_since(started);
         let mut voice = ArrayVec::<_, BATCH>::new();
         let mut answers = ArrayVec::<_, BATCH>::new();
         for (datagram, from) in inbox.datagrams() {
-            match forwarder.handle(datagram, from, server_time, &current) {
+            match forwarder.handle(datagram, from, now, &current) {
                 Outcome::Dropped => {}
                 Outcome::Answered(answer) => answers.push((answer, from)),
                 Outcome::Voice(packet) => voice.push(packet),
