@@ -69,11 +69,7 @@ pub async fn run(
         Some(secret) => secret,
         None => identity::jwt_secret(&config.data_dir, &random)?,
     };
-    let tls = if config.server.tls {
-        Some(Identity::load_or_create(&config.data_dir)?.tls()?)
-    } else {
-        None
-    };
+    let tls = if config.server.tls { Some(Identity::load_or_create(&config.data_dir)?.tls()?) } else { None };
     let tokens = Tokens::new(&secret, config.security.access_token_minutes);
     let limits = Arc::new(Limits::new(&config.security));
     let passwords = Arc::new(Passwords::new(config.security.hashing_threads)?);

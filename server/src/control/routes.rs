@@ -16,7 +16,10 @@ use tokio_util::task::TaskTracker;
 use utoipa::{OpenApi, ToSchema};
 use voip_protocol::{ErrorCode, control::ErrorReply, limits::MAX_CONTROL_MESSAGE};
 
-use super::{admin_routes, allowance::Allowance, auth_routes, caller::Caller, openapi::Description, reply::Failure, socket};
+use super::{
+    admin_routes, allowance::Allowance, auth_routes, caller::Caller, openapi::Description, reply::Failure,
+    socket,
+};
 use crate::{
     auth::{Accounts, Limits},
     config::LimitsConfig,
