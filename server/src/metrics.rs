@@ -23,7 +23,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub struct Metrics {
     /// Attempts to log in.
     pub logins: Logins,
-    /// Messages of WebSockets that came too fast.
+    /// Messages on `/control` that came too fast.
     pub messages_refused: AtomicU64,
 }
 
@@ -188,7 +188,7 @@ impl Collector for Figures {
         out.door(door)?;
         out.counter(
             "control_messages_refused",
-            "Messages of WebSockets that came too fast",
+            "Messages on control sockets that came too fast",
             self.messages_refused,
         )?;
 

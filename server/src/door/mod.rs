@@ -4,6 +4,7 @@
 
 mod files;
 mod guest;
+mod memory;
 mod pace;
 mod places;
 mod serve;
@@ -24,6 +25,7 @@ pub(crate) use pace::{Pace, Rate};
 pub(crate) use serve::serve;
 
 use crate::{auth::network, config::LimitsConfig};
+use memory::Tide;
 use places::{Places, Refusal};
 
 /// How often the log tells of refused connections at most.
@@ -41,6 +43,7 @@ pub struct Door {
 
 struct Inside {
     places: Places,
+    tide: Tide,
     /// Of the log; since when nobody was told of those who were refused.
     told_at: Option<Duration>,
     untold: u64,
@@ -98,7 +101,7 @@ impl Door {
             Places::new(most, limits.connections_by_address, limits.new_connections_per_second_by_address);
         Arc::new(Self {
             started: Instant::now(),
-            inside: Mutex::new(Inside { places, told_at: None, untold: 0 }),
+            inside: Mutex::new(Inside { places, tide: Tide::default(), told_at: None, untold: 0 }),
             handshakes: AtomicU64::new(0),
             counters: Counters::default(),
         })
@@ -125,7 +128,11 @@ impl Door {
         let now = self.started.elapsed();
         let mut inside = self.inside();
         match inside.places.enter(network, now) {
-            Ok(()) => Some(Place { door: Arc::clone(self), network }),
+            Ok(()) => {
+                let open = inside.places.open();
+                inside.tide.is_out(open);
+                Some(Place { door: Arc::clone(self), network })
+            }
             Err(refusal) => {
                 self.counters.refused[refusal as usize].fetch_add(1, Relaxed);
                 inside.untold += 1;
@@ -155,7 +162,15 @@ impl Door {
 impl Drop for Place {
     fn drop(&mut self) {
         let now = self.door.started.elapsed();
-        self.door.inside().places.leave(self.network, now);
+        let mut inside = self.door.inside();
+        inside.places.leave(self.network, now);
+        let open = inside.places.open();
+        let rush_is_over = inside.tide.is_out(open);
+        drop(inside);
+        // It takes some milliseconds. A runtime that is ending has no thread for it, and needs none.
+        if rush_is_over && let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(memory::give_back);
+        }
     }
 }
 

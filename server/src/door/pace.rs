@@ -30,11 +30,10 @@ pub(crate) struct Pace {
 impl Pace {
     /// One more, if it is not too early.
     pub(crate) fn step(&mut self, rate: Rate, now: Duration) -> bool {
-        let due = self.due.max(now);
-        if due - now > rate.ahead {
+        if self.due.saturating_sub(now) > rate.ahead {
             return false;
         }
-        self.due = due + rate.every;
+        self.due = self.due.max(now) + rate.every;
         true
     }
 

@@ -12,7 +12,7 @@ use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
@@ -29,7 +29,7 @@ const MAX_HEAD: usize = 16 * 1024;
 
 /// Serves `app` until `shutdown`, then drains for at most `drain`.
 ///
-/// HTTP/1.1 alone: WebSockets and every client of ours want nothing else, and what floods a server by streams that are
+/// HTTP/1.1 alone: `/control` and every client of ours want nothing else, and what floods a server by streams that are
 /// opened and reset finds none here.
 pub(crate) async fn serve(
     listener: std::net::TcpListener,
@@ -88,7 +88,8 @@ async fn next(listener: &TcpListener, door: &Arc<Door>, limits: &LimitsConfig) -
                     let _ = stream.set_nodelay(true);
                     return (Guest::new(stream, place, limits.request()), address);
                 }
-                None => reject(stream),
+                // Closed by a reset: the system then has nothing to remember of it.
+                None => _ = stream.set_zero_linger(),
             },
             Err(error) if is_of_the_other_end(&error) => {}
             Err(error) => {
@@ -99,11 +100,6 @@ async fn next(listener: &TcpListener, door: &Arc<Door>, limits: &LimitsConfig) -
             }
         }
     }
-}
-
-/// Closes by a reset: the system then has nothing to remember of it.
-fn reject(stream: TcpStream) {
-    let _ = stream.set_zero_linger();
 }
 
 /// Whether a connection ended before it was accepted.
@@ -122,10 +118,10 @@ struct Connection {
 
 impl Connection {
     async fn run(self, guest: Guest, tls: Option<Arc<rustls::ServerConfig>>, handshake: Duration) {
-        let Some(tls) = tls else { return self.speak(guest).await };
+        // What comes later is boxed: who does not go on should cost little.
+        let Some(tls) = tls else { return Box::pin(self.speak(guest)).await };
         let shaken = {
             let _shaking = Handshake::of(&self.door);
-            // Boxed: a task that waits in a WebSocket should not keep room for it.
             let shaking = Box::pin(TlsAcceptor::from(tls).accept(guest));
             tokio::select! {
                 biased;
@@ -134,7 +130,7 @@ impl Connection {
             }
         };
         match shaken {
-            Ok(Ok(stream)) => self.speak(stream).await,
+            Ok(Ok(stream)) => Box::pin(self.speak(stream)).await,
             Ok(Err(_)) => _ = self.door.counters.handshakes_failed.fetch_add(1, Relaxed),
             Err(_) => _ = self.door.counters.handshakes_timed_out.fetch_add(1, Relaxed),
         }
