@@ -75,7 +75,7 @@ mod tests {
         let mut flooded = allowance();
         let first_end = (0..1_000).position(|_| flooded.spend(Duration::ZERO) == Verdict::End);
         assert_eq!(first_end, Some(160));
-        assert_eq!(flooded.metrics.messages_refused.load(Relaxed), 940);
+        assert_eq!(flooded.metrics.messages_refused.load(Relaxed), 101);
         assert_eq!(verdicts(&mut Allowance::new(0, Arc::default()), 10_000, 1), [10_000, 0, 0]);
     }
 }
