@@ -108,6 +108,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::LimitsConfig;
 
     const NOW: Duration = Duration::from_secs(100);
 
@@ -138,6 +139,18 @@ mod tests {
         assert_eq!(places.enter(address(1), NOW), Err(Refusal::Rate));
         assert_eq!(places.enter(address(2), NOW), Ok(()));
         assert_eq!(places.enter(address(1), NOW + Duration::from_millis(500)), Ok(()));
+    }
+
+    /// Two hundred people behind one address: each asks for a login, opens a WebSocket, and tries once more.
+    #[test]
+    fn a_house_full_of_people_comes_in_at_once() {
+        let limits = LimitsConfig::default();
+        let mut places = Places::new(
+            limits.connections,
+            limits.connections_by_address,
+            limits.new_connections_per_second_by_address,
+        );
+        assert!((0..3 * 200).all(|_| places.enter(address(1), NOW).is_ok()));
     }
 
     #[test]
