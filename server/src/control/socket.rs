@@ -57,10 +57,10 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
             },
             message = socket.recv() => {
                 last_heard = Instant::now();
-                // An answer to a ping is none of the client's doing.
                 let verdict = match message {
-                    Some(Ok(Message::Pong(_))) => Verdict::Take,
-                    _ => allowance.spend(last_heard - started),
+                    // Pings and pongs take time as well.
+                    Some(Ok(_)) => allowance.spend(last_heard - started),
+                    _ => Verdict::Take,
                 };
                 if verdict == Verdict::End {
                     refuse(&mut socket, too_many()).await;

@@ -28,7 +28,7 @@ use crate::{auth::network, config::LimitsConfig};
 use memory::Tide;
 use places::{Places, Refusal};
 
-/// How often the log tells of refused connections at most.
+/// How often the log tells of connections that could not be had, at most.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Counts who is in, and refuses who may not come in.
@@ -44,9 +44,27 @@ pub struct Door {
 struct Inside {
     places: Places,
     tide: Tide,
-    /// Of the log; since when nobody was told of those who were refused.
+    refused: Telling,
+    starved: Telling,
+}
+
+/// What the log is told of now and then, however often it happens.
+#[derive(Debug, Default)]
+struct Telling {
     told_at: Option<Duration>,
     untold: u64,
+}
+
+impl Telling {
+    /// It happened once more; if it is time to tell, how often since the last time.
+    fn again(&mut self, now: Duration) -> Option<u64> {
+        self.untold += 1;
+        if self.told_at.is_some_and(|at| now < at + TELL_EVERY) {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -101,7 +119,12 @@ impl Door {
             Places::new(most, limits.connections_by_address, limits.new_connections_per_second_by_address);
         Arc::new(Self {
             started: Instant::now(),
-            inside: Mutex::new(Inside { places, tide: Tide::default(), told_at: None, untold: 0 }),
+            inside: Mutex::new(Inside {
+                places,
+                tide: Tide::default(),
+                refused: Telling::default(),
+                starved: Telling::default(),
+            }),
             handshakes: AtomicU64::new(0),
             counters: Counters::default(),
         })
@@ -135,14 +158,11 @@ impl Door {
             }
             Err(refusal) => {
                 self.counters.refused[refusal as usize].fetch_add(1, Relaxed);
-                inside.untold += 1;
-                let quiet = inside.told_at.is_some_and(|at| now < at + TELL_EVERY);
-                let untold = if quiet { 0 } else { std::mem::take(&mut inside.untold) };
-                if untold > 0 {
-                    inside.told_at = Some(now);
-                    drop(inside);
+                let told = inside.refused.again(now);
+                drop(inside);
+                if let Some(connections) = told {
                     tracing::warn!(
-                        connections = untold,
+                        connections,
                         last = %network,
                         reason = ?refusal,
                         "connections were refused: see limits in the configuration, and voip_connections_refused_total"
@@ -150,6 +170,15 @@ impl Door {
                 }
                 None
             }
+        }
+    }
+
+    /// The system gave no connection.
+    fn starves(&self, error: &std::io::Error) {
+        self.counters.starved.fetch_add(1, Relaxed);
+        let told = self.inside().starved.again(self.started.elapsed());
+        if let Some(times) = told {
+            tracing::error!(%error, times, "no connection can be accepted: raise the limit of open files");
         }
     }
 
@@ -183,6 +212,13 @@ impl std::fmt::Debug for Inside {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_hears_of_it_once_a_minute() {
+        let mut telling = Telling::default();
+        let told: Vec<_> = (0..200).filter_map(|second| telling.again(Duration::from_secs(second))).collect();
+        assert_eq!(told, [1, 60, 60, 60]);
+    }
 
     #[tokio::test]
     async fn a_place_ends_with_its_value() {

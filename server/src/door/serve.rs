@@ -93,9 +93,7 @@ async fn next(listener: &TcpListener, door: &Arc<Door>, limits: &LimitsConfig) -
             },
             Err(error) if is_of_the_other_end(&error) => {}
             Err(error) => {
-                if door.counters.starved.fetch_add(1, Relaxed) == 0 {
-                    tracing::error!(%error, "no connection can be accepted: see voip_connections_starved_total");
-                }
+                door.starves(&error);
                 tokio::time::sleep(STARVED).await;
             }
         }
