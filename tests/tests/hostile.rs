@@ -495,9 +495,12 @@ async fn a_flood_of_requests_ends_its_connection_alone() {
 async fn a_flood_of_pings_and_nonsense() {
     let server = TestServer::start().await;
     let token = Rest::log_in(&server, ADMIN).await.token.unwrap();
-    for message in
-        [Message::Ping(vec![7; 100].into()), Message::binary(vec![7; 100]), Message::text("nonsense")]
-    {
+    for message in [
+        Message::Ping(vec![7; 100].into()),
+        Message::Pong(vec![7; 100].into()),
+        Message::binary(vec![7; 100]),
+        Message::text("nonsense"),
+    ] {
         let (mut sink, mut stream) = open(&server, &token).await.unwrap().split();
         let shown = message.to_string();
         let flooding = tokio::spawn(async move { while sink.send(message.clone()).await.is_ok() {} });
