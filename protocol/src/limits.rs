@@ -48,6 +48,8 @@ pub const ORGANIZATION_TAG_CHARS: std::ops::RangeInclusive<usize> = 2..=16;
 pub const SOUGHT_CHARS: std::ops::RangeInclusive<usize> = 1..=100;
 /// Connections to `/control` by one login. A client that changes its network may have some that are half gone.
 pub const MAX_CONNECTIONS_BY_LOGIN: usize = 8;
+/// Connections to `/control` by one user, whatever the logins.
+pub const MAX_CONNECTIONS_BY_USER: usize = 32;
 /// Characters in a channel's name.
 pub const CHANNEL_NAME_CHARS: std::ops::RangeInclusive<usize> = 1..=64;
 /// Characters in a channel's description.

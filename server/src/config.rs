@@ -3,6 +3,7 @@
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use secrecy::{ExposeSecret, SecretString};
@@ -25,6 +26,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Tokens and accounts.
     pub security: SecurityConfig,
+    /// What one client, and all of them, may take of the control plane.
+    pub limits: LimitsConfig,
     /// Audit log.
     pub audit: AuditConfig,
     /// Figures for Prometheus.
@@ -101,6 +104,26 @@ pub struct SecurityConfig {
     pub hashing_threads: usize,
 }
 
+/// What one client, and all of them, may take of the control plane. An address is, in IPv6, its /64.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Connections; 0: as many as the system has open files for, which bounds them in any case.
+    pub connections: usize,
+    /// Connections of one address; 0: no limit.
+    pub connections_by_address: usize,
+    /// Connections that one address may open a second, and twenty times as many at once; 0: no limit.
+    pub new_connections_per_second_by_address: u32,
+    /// How long a TLS handshake may take, in seconds.
+    pub handshake_seconds: u64,
+    /// How long the head of a request may take, and how long a connection may be idle between requests, in seconds.
+    pub request_head_seconds: u64,
+    /// How long the rest of a request may take, imports aside, and how long an answer may wait to be read, in seconds.
+    pub request_seconds: u64,
+    /// Messages that one WebSocket may send a second, and three times as many at once; 0: no limit.
+    pub messages_per_second_by_connection: u32,
+}
+
 /// Audit log.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -158,6 +181,7 @@ impl Default for Config {
             voice: VoiceConfig::default(),
             database: DatabaseConfig::default(),
             security: SecurityConfig::default(),
+            limits: LimitsConfig::default(),
             audit: AuditConfig::default(),
             metrics: MetricsConfig::default(),
             log: LogConfig::default(),
@@ -210,6 +234,34 @@ impl Default for SecurityConfig {
             registrations_per_hour_by_address: 60,
             hashing_threads: 0,
         }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            connections: 16_000,
+            connections_by_address: 1_000,
+            new_connections_per_second_by_address: 50,
+            handshake_seconds: 10,
+            request_head_seconds: 20,
+            request_seconds: 20,
+            messages_per_second_by_connection: 20,
+        }
+    }
+}
+
+impl LimitsConfig {
+    pub(crate) fn handshake(&self) -> Duration {
+        Duration::from_secs(self.handshake_seconds)
+    }
+
+    pub(crate) fn request_head(&self) -> Duration {
+        Duration::from_secs(self.request_head_seconds)
+    }
+
+    pub(crate) fn request(&self) -> Duration {
+        Duration::from_secs(self.request_seconds)
     }
 }
 
@@ -289,6 +341,18 @@ impl Config {
         ] {
             if value == 0 {
                 return wrong(&format!("{key} must be at least 1"));
+            }
+        }
+        for (key, value) in [
+            ("limits.handshake_seconds", self.limits.handshake_seconds),
+            ("limits.request_head_seconds", self.limits.request_head_seconds),
+            ("limits.request_seconds", self.limits.request_seconds),
+        ] {
+            if value == 0 {
+                return wrong(&format!("{key} must be at least 1"));
+            }
+            if value > MAX_SECONDS {
+                return wrong(&format!("{key} must be at most {MAX_SECONDS}"));
             }
         }
         for (key, value, most) in [

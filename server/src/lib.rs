@@ -4,6 +4,7 @@ pub mod admin;
 pub mod auth;
 pub mod config;
 pub mod control;
+pub mod door;
 pub mod hub;
 mod identity;
 mod listeners;
@@ -14,14 +15,9 @@ pub mod transfer;
 mod upkeep;
 pub mod voice;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use axum_server::{Handle, accept::NoDelayAcceptor, tls_rustls::RustlsConfig};
-use hyper_util::{
-    rt::{TokioExecutor, TokioTimer},
-    server::conn::auto::Builder,
-};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -33,6 +29,7 @@ pub use store::{Store, StoreError};
 use crate::{
     auth::{Accounts, Limits, Passwords, Policy, Tokens},
     control::Control,
+    door::Door,
     hub::{Hub, HubHandle, Tenant},
     metrics::Metrics,
     upkeep::{Clipping, Sweep, Watch},
@@ -41,9 +38,6 @@ use crate::{
 
 /// How long connections may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(3);
-
-/// How long the head of a request may take.
-const HEADERS: Duration = Duration::from_secs(20);
 
 /// Why a server cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -75,12 +69,7 @@ pub async fn run(
         Some(secret) => secret,
         None => identity::jwt_secret(&config.data_dir, &random)?,
     };
-    let tls = if config.server.tls {
-        Some(RustlsConfig::from_config(Identity::load_or_create(&config.data_dir)?.tls()?))
-    } else {
-        None
-    };
-    listeners.control.set_nonblocking(true)?;
+    let tls = if config.server.tls { Some(Identity::load_or_create(&config.data_dir)?.tls()?) } else { None };
     let tokens = Tokens::new(&secret, config.security.access_token_minutes);
     let limits = Arc::new(Limits::new(&config.security));
     let passwords = Arc::new(Passwords::new(config.security.hashing_threads)?);
@@ -99,8 +88,8 @@ pub async fn run(
         random.fill(bytes).expect("the system's generator does not fail once it is seeded");
     };
     let hub = Hub::new(Tenant::load_all(&store).await?, voice_port, Box::new(entropy));
-    let stop_hub = CancellationToken::new();
-    let hub = HubHandle::spawn(hub, Arc::clone(&voice.routing), stop_hub.clone());
+    // It tells its clients of the end while their sockets still stand: those end after it.
+    let hub = HubHandle::spawn(hub, Arc::clone(&voice.routing), shutdown.clone());
 
     let watch = Watch { store: store.clone(), hub: hub.clone(), revoked, refresh: policy.refresh };
     let retention_days = config.audit.retention_days;
@@ -116,54 +105,27 @@ pub async fn run(
     upkeep.spawn(Clipping { voice: voice.clone(), hub: hub.clone() }.run(shutdown.clone()));
     upkeep.spawn(sweep.run(shutdown.clone()));
     let sockets = TaskTracker::new();
+    let door = Door::new(&config.limits);
     let control = Control {
         accounts,
         limits,
         hub,
         sockets: sockets.clone(),
         voice,
+        door: Arc::clone(&door),
+        bounds: config.limits,
         metrics: Arc::new(Metrics::default()),
         metrics_public: config.metrics.public,
     };
-    let app = control::router(control).into_make_service_with_connect_info::<SocketAddr>();
-    let handle = Handle::new();
-    let stopping = {
-        let handle = handle.clone();
-        let shutdown = shutdown.clone();
-        tokio::spawn(async move {
-            shutdown.cancelled().await;
-            // The hub first: it tells its clients while their sockets still stand.
-            stop_hub.cancel();
-            handle.graceful_shutdown(Some(DRAIN));
-        })
-    };
-    // Messages are short, and whoever waits for one should not wait for the acknowledgement of the last one, too.
-    let at_once = NoDelayAcceptor::new();
-    let served = match tls {
-        Some(tls) => {
-            let server = axum_server::from_tcp_rustls(listeners.control, tls)?.handle(handle);
-            let mut server = server.map(|acceptor| acceptor.acceptor(at_once));
-            limit_headers(server.http_builder());
-            server.serve(app).await
-        }
-        None => {
-            let mut server = axum_server::from_tcp(listeners.control)?.handle(handle).acceptor(at_once);
-            limit_headers(server.http_builder());
-            server.serve(app).await
-        }
-    };
+    let app = control::router(control);
+    let served =
+        door::serve(listeners.control, tls, app, door, config.limits, (shutdown.clone(), DRAIN)).await;
     // Serving may have failed by itself: then nobody will ask to stop.
     shutdown.cancel();
     upkeep.close();
     sockets.close();
-    let _ = tokio::join!(stopping, upkeep.wait(), tokio::time::timeout(DRAIN, sockets.wait()));
+    let _ = tokio::join!(upkeep.wait(), tokio::time::timeout(DRAIN, sockets.wait()));
     tokio::task::spawn_blocking(move || drop(voice_thread)).await.map_err(std::io::Error::other)?;
     store.close().await;
     Ok(served?)
-}
-
-/// Who sends the head of a request byte by byte holds a connection for so long, and no longer.
-fn limit_headers(builder: &mut Builder<TokioExecutor>) {
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
-    builder.http2().timer(TokioTimer::new());
 }

@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{store::PoolFigures, voice::VoiceFigures};
+use crate::{door::DoorFigures, store::PoolFigures, voice::VoiceFigures};
 
 /// Media type of [`Metrics::encode`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -23,6 +23,8 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub struct Metrics {
     /// Attempts to log in.
     pub logins: Logins,
+    /// Messages on `/control` that came too fast.
+    pub messages_refused: AtomicU64,
 }
 
 /// How an attempt to log in ended. Unknown, locked and disabled accounts are not told apart: where others may read
@@ -127,6 +129,8 @@ pub struct Scrape {
     pub channels: u64,
     /// Rows written to the audit log since the start.
     pub audit_writes: u64,
+    /// What the way in has seen.
+    pub door: DoorFigures,
     /// What the voice plane has seen.
     pub voice: VoiceFigures,
     /// From the receipt of a voice packet until it is handed to the system for the last of its listeners.
@@ -139,6 +143,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("voip");
         registry.register_collector(Box::new(Figures {
             logins: Outcome::ALL.map(|outcome| (outcome, self.logins.get(outcome))),
+            messages_refused: self.messages_refused.load(Ordering::Relaxed),
             scrape: *scrape,
         }));
         let mut out = String::new();
@@ -150,13 +155,14 @@ impl Metrics {
 #[derive(Debug)]
 struct Figures {
     logins: [(Outcome, u64); Outcome::ALL.len()],
+    messages_refused: u64,
     scrape: Scrape,
 }
 
 impl Collector for Figures {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Out(encoder);
-        let Scrape { pool, active_sessions, connected, channels, audit_writes, voice, forwarding } =
+        let Scrape { pool, active_sessions, connected, channels, audit_writes, door, voice, forwarding } =
             self.scrape;
 
         out.gauge(
@@ -179,6 +185,12 @@ impl Collector for Figures {
         }
         out.gauge("connected_users", "Control connections of people who are logged in", connected)?;
         out.gauge("channels", "Channels of all organizations", channels)?;
+        out.door(door)?;
+        out.counter(
+            "control_messages_refused",
+            "Messages on control sockets that came too fast",
+            self.messages_refused,
+        )?;
 
         let VoiceFigures {
             received,
@@ -229,6 +241,39 @@ impl Collector for Figures {
 struct Out<'a>(DescriptorEncoder<'a>);
 
 impl Out<'_> {
+    fn door(&mut self, door: DoorFigures) -> fmt::Result {
+        let DoorFigures {
+            open,
+            handshaking,
+            refused_full,
+            refused_address,
+            refused_rate,
+            starved,
+            handshakes_timed_out,
+            handshakes_failed,
+        } = door;
+        // Read one after the other: a handshake may have begun in between.
+        let served = open.saturating_sub(handshaking);
+        self.gauges(
+            "connections",
+            "TCP connections to the control plane",
+            ("state", [("handshake", handshaking), ("served", served)]),
+        )?;
+        let refused = [("full", refused_full), ("address", refused_address), ("rate", refused_rate)];
+        self.counters(
+            "connections_refused",
+            "TCP connections that were closed at once",
+            ("reason", refused),
+        )?;
+        self.counter(
+            "connections_starved",
+            "Times that the system could not give a connection, for want of open files or memory",
+            starved,
+        )?;
+        let failed = [("timeout", handshakes_timed_out), ("error", handshakes_failed)];
+        self.counters("handshakes_failed", "TLS handshakes that came to nothing", ("reason", failed))
+    }
+
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         self.0
             .encode_descriptor(name, help, None, MetricType::Counter)?
@@ -286,6 +331,7 @@ mod tests {
             connected: 5,
             channels: 6,
             audit_writes: 1,
+            door: DoorFigures { open: 9, handshaking: 2, refused_rate: 3, ..DoorFigures::default() },
             voice: VoiceFigures { received: 9, bad_tag: 7, rate_limited: 3, ..VoiceFigures::default() },
             forwarding: LatencyFigures::default(),
         }
@@ -309,6 +355,13 @@ mod tests {
             "voip_active_sessions 4",
             "voip_connected_users 5",
             "voip_channels 6",
+            "voip_connections{state=\"handshake\"} 2",
+            "voip_connections{state=\"served\"} 7",
+            "voip_connections_refused_total{reason=\"rate\"} 3",
+            "voip_connections_refused_total{reason=\"full\"} 0",
+            "voip_connections_starved_total 0",
+            "voip_handshakes_failed_total{reason=\"timeout\"} 0",
+            "voip_control_messages_refused_total 0",
             "voip_voice_packets_in_total 9",
             "voip_voice_packets_dropped_total{reason=\"bad_tag\"} 7",
             "voip_voice_packets_dropped_total{reason=\"rate_limited\"} 3",

@@ -31,8 +31,9 @@ use voip_protocol::{OrganizationId, UserId, control::Credentials};
 use voip_server::{
     Store,
     auth::{Accounts, Limits, Origin, Passwords, Policy, Tokens},
-    config::SecurityConfig,
+    config::{LimitsConfig, SecurityConfig},
     control::{self, Control},
+    door::Door,
     hub::{Hub, HubHandle, Tenant},
     metrics::Metrics,
     store::{AuditEntry, ChannelFields, DatabaseKind, NewUser, OrganizationFields},
@@ -223,6 +224,7 @@ impl Inside {
         let voice = VoicePlane::default();
         let entropy = |bytes: &mut [u8]| SystemRandom::new().fill(bytes).unwrap();
         let hub = Hub::new(Tenant::load_all(&store).await.unwrap(), 0, Box::new(entropy));
+        let bounds = LimitsConfig::default();
         let control = Control {
             accounts: accounts.clone(),
             limits: Arc::new(Limits::new(&config)),
@@ -231,6 +233,8 @@ impl Inside {
             voice,
             metrics: Arc::new(Metrics::default()),
             metrics_public: false,
+            door: Door::new(&bounds),
+            bounds,
         };
         Self { store, accounts, tokens, router: control::router(control), organization, stop }
     }

@@ -40,6 +40,8 @@ pub struct Server {
     disk: Option<u64>,
     /// Instead of one in the folder.
     database_url: Option<String>,
+    /// More of its environment.
+    env: Vec<(&'static str, String)>,
     ports: (u16, u16),
     child: Option<Child>,
     /// Where it is and who it is.
@@ -50,23 +52,37 @@ pub struct Server {
 impl Server {
     /// Starts on a folder; port 0 takes a free one. Returns when it serves.
     pub fn start(folder: &Path, control_port: u16, voice_port: u16) -> Self {
-        Self::start_on(folder, None, None, control_port, voice_port)
+        Self::start_on(folder, None, None, control_port, voice_port, &[])
     }
 
     /// Starts on a database outside its folder.
     pub fn start_on_database(folder: &Path, url: &str) -> Self {
-        Self::start_on(folder, None, Some(url), 0, 0)
+        Self::start_on(folder, None, Some(url), 0, 0, &[])
+    }
+
+    /// Starts with these variables of the environment beside the others.
+    pub fn start_with(folder: &Path, env: &[(&'static str, String)]) -> Self {
+        Self::start_on(folder, None, None, 0, 0, env)
     }
 
     /// Starts on a disk of this size, which only the server sees.
     pub fn start_on_small_disk(folder: &Path, bytes: u64) -> Self {
-        Self::start_on(folder, Some(bytes), None, 0, 0)
+        Self::start_on(folder, Some(bytes), None, 0, 0, &[])
+    }
+
+    /// Id of the process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Where its routes are, as `https://127.0.0.1:9000`.
+    pub fn base(&self) -> String {
+        format!("https://{}", self.invite.address)
     }
 
     /// The server's folder, as the server sees it.
     pub fn inner_folder(&self) -> PathBuf {
-        let id = self.child.as_ref().expect("it runs").id();
-        PathBuf::from(format!("/proc/{id}/root{}", self.folder.display()))
+        PathBuf::from(format!("/proc/{}/root{}", self.pid(), self.folder.display()))
     }
 
     fn start_on(
@@ -75,11 +91,13 @@ impl Server {
         database_url: Option<&str>,
         control_port: u16,
         voice_port: u16,
+        env: &[(&'static str, String)],
     ) -> Self {
         let mut server = Self {
             folder: folder.to_owned(),
             disk,
             database_url: database_url.map(str::to_owned),
+            env: env.to_vec(),
             ports: (control_port, voice_port),
             child: None,
             invite: Invite { address: Address { host: String::new(), port: 0 }, fingerprint: None },
@@ -124,6 +142,7 @@ impl Server {
             .arg(&self.folder)
             .env("VOIP_SERVER__BIND_ADDRESS", "127.0.0.1")
             .env("VOIP_LOG__LEVEL", "warn")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

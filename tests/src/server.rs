@@ -122,7 +122,7 @@ impl TestServer {
     }
 }
 
-/// Loopback, free ports, all in one folder, and no limit to how often one may try.
+/// Loopback, free ports, all in one folder, and no limit to how often one may try: every client has one address.
 pub fn config(folder: &Path) -> Config {
     let mut config = Config::embedded(folder, 0, 0);
     config.server.bind_address = [127, 0, 0, 1].into();
@@ -130,6 +130,8 @@ pub fn config(folder: &Path) -> Config {
     config.security.logins_per_minute_by_address = 0;
     config.security.logins_per_minute_by_account = 0;
     config.security.registrations_per_hour_by_address = 0;
+    config.limits.connections_by_address = 0;
+    config.limits.new_connections_per_second_by_address = 0;
     config
 }
 

@@ -82,7 +82,7 @@ impl Limits {
 }
 
 /// One subscriber has a whole /64 of IPv6 (RFC 6177), and is one to the limits.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         v4 @ IpAddr::V4(_) => v4,

@@ -17,6 +17,7 @@ use voip_protocol::{ErrorBody, ErrorCode, limits::ORGANIZATION_TAG_CHARS};
 
 pub(crate) use account::taken;
 pub use limits::Limits;
+pub(crate) use limits::network;
 pub(crate) use logins::revoked;
 pub use names::{check_device, check_display_name, check_email, check_text, check_username};
 pub use passwords::{Passwords, Verdict};

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 use voip_protocol::{Address, Invite};
-use voip_server::{Config, ConfigError, Identity, Listeners, Store, run, setup};
+use voip_server::{Config, ConfigError, Identity, Listeners, Store, door, run, setup};
 
 use super::Outcome;
 
@@ -29,6 +29,7 @@ impl Serve {
 
 async fn serve(config: Config) -> Outcome {
     start_log(&config)?;
+    door::raise_limit();
     let listeners = Listeners::bind(&config)?;
     let store = Store::open(&config.database).await?;
     let fingerprint = if config.server.tls {
@@ -65,7 +66,9 @@ fn start_log(config: &Config) -> Outcome {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log.level)
         .map_err(|error| ConfigError::Value(format!("log.level: {error}")))?
         // Its trace prints whole messages, and with them the keys of the voice.
-        .add_directive("tungstenite=info".parse().expect("a constant directive"));
+        .add_directive("tungstenite=info".parse().expect("a constant directive"))
+        // Its warnings tell what strangers say in a handshake: as many lines as they please.
+        .add_directive("rustls=error".parse().expect("a constant directive"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         builder.init();

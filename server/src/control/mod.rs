@@ -1,6 +1,7 @@
 //! The control plane: HTTP routes and WebSocket sessions on one port.
 
 mod admin_routes;
+mod allowance;
 mod auth_routes;
 mod caller;
 mod openapi;

@@ -16,9 +16,14 @@ use tokio_util::task::TaskTracker;
 use utoipa::{OpenApi, ToSchema};
 use voip_protocol::{ErrorCode, control::ErrorReply, limits::MAX_CONTROL_MESSAGE};
 
-use super::{admin_routes, auth_routes, caller::Caller, openapi::Description, reply::Failure, socket};
+use super::{
+    admin_routes, allowance::Allowance, auth_routes, caller::Caller, openapi::Description, reply::Failure,
+    socket,
+};
 use crate::{
     auth::{Accounts, Limits},
+    config::LimitsConfig,
+    door::Door,
     hub::{HubHandle, Visitor},
     metrics::{CONTENT_TYPE, Metrics, Scrape},
     store::{DatabaseKind, PoolFigures},
@@ -32,6 +37,10 @@ pub struct Control {
     pub accounts: Accounts,
     /// How often somebody may try.
     pub limits: Arc<Limits>,
+    /// The way in, for its figures.
+    pub door: Arc<Door>,
+    /// How long and how much one may ask.
+    pub bounds: LimitsConfig,
     /// Live state.
     pub hub: HubHandle,
     /// The sockets of `/control`, which the HTTP server knows nothing of once they are ones.
@@ -44,8 +53,6 @@ pub struct Control {
     pub metrics_public: bool,
 }
 
-/// No request takes longer but an import.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// A database that takes longer to say that it is there, is not.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -74,7 +81,7 @@ pub fn router(control: Control) -> Router {
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(async || Json(Description::openapi())))
-        .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn_with_state(control.bounds.request(), in_time))
         // These two take as long as they take.
         .route("/admin/users/import", post(admin_routes::import_users))
         .route("/control", any(connect))
@@ -86,8 +93,8 @@ pub fn router(control: Control) -> Router {
 }
 
 /// Ends what takes too long: a client that sends its body by the byte, a database that does not answer.
-async fn in_time(request: Request, next: Next) -> Response {
-    tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| {
+async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
         let message =
             "the request took too long, or the server's database does not answer: try again in a moment";
         Failure::new(ErrorCode::DatabaseUnavailable, message).into_response()
@@ -164,6 +171,7 @@ pub(super) async fn metrics(
         connected: hub.connected as u64,
         channels: hub.channels as u64,
         audit_writes: store.audit_writes(),
+        door: control.door.figures(),
         voice: control.voice.counters.figures(),
         forwarding: control.voice.latency.figures(),
     };
@@ -184,9 +192,10 @@ async fn connect(
         .max_frame_size(MAX_CONTROL_MESSAGE)
         .read_buffer_size(SOCKET_READ_BUFFER)
         .write_buffer_size(SOCKET_WRITE_BUFFER);
-    let Control { hub, sockets, .. } = control;
+    let Control { hub, sockets, bounds, metrics, .. } = control;
+    let allowance = Allowance::new(bounds.messages_per_second_by_connection, metrics);
     Ok(upgrade.on_upgrade(move |socket| {
-        let serving = socket::serve(socket, hub, visitor);
+        let serving = socket::serve(socket, hub, visitor, allowance);
         sockets.track_future(serving)
     }))
 }

@@ -11,6 +11,7 @@ use voip_protocol::{
     limits::MAX_CONTROL_MESSAGE,
 };
 
+use super::allowance::{Allowance, Verdict};
 use crate::hub::{HubHandle, Outgoing, Visitor};
 
 /// A client is asked for a sign of life this often.
@@ -26,7 +27,7 @@ const AT_ONCE: usize = 64;
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visitor) {
+pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visitor, mut allowance: Allowance) {
     let mut connected = match hub.connect(visitor).await {
         Ok(connected) => connected,
         Err(error) => return refuse(&mut socket, error).await,
@@ -35,7 +36,8 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
     tracing::info!(%session, "connected");
     let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last_heard = Instant::now();
+    let started = Instant::now();
+    let mut last_heard = started;
     let mut waiting = Vec::new();
     loop {
         tokio::select! {
@@ -49,8 +51,20 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
             },
             message = socket.recv() => {
                 last_heard = Instant::now();
+                let verdict = match message {
+                    // Pings and pongs take time as well.
+                    Some(Ok(_)) => allowance.spend(last_heard - started),
+                    _ => Verdict::Take,
+                };
+                if verdict == Verdict::End {
+                    refuse(&mut socket, too_many()).await;
+                    break;
+                }
                 let answer = match message {
                     Some(Ok(Message::Text(text))) => match parse_request(&text) {
+                        Ok(request) if verdict == Verdict::Refuse => {
+                            ServerMessage::Failure { id: Some(request.id), error: too_many() }
+                        }
                         Ok(request) => {
                             hub.call(session, request).await;
                             continue;
@@ -106,6 +120,11 @@ async fn carry_out(socket: &mut WebSocket, waiting: &mut Vec<Outgoing>) -> bool 
         }
     }
     matches!(timeout(WRITE_TIMEOUT, socket.flush()).await, Ok(Ok(())))
+}
+
+fn too_many() -> ErrorBody {
+    let message = "too many messages in a short time: wait a second, then go on more slowly";
+    ErrorBody::new(ErrorCode::TooManyRequests, message)
 }
 
 /// Says what was wrong, then closes.

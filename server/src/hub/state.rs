@@ -14,7 +14,10 @@ use voip_protocol::{
         Account, Call, ChannelKey, Member, MembersChange, Request, ServerEvent, ServerMessage, Snapshot,
         VoiceSession,
     },
-    limits::{EPOCH_SWITCH_MS, MAX_CONNECTIONS_BY_LOGIN, MAX_MEMBERS_TOLD, REKEY_COALESCE_MS},
+    limits::{
+        EPOCH_SWITCH_MS, MAX_CONNECTIONS_BY_LOGIN, MAX_CONNECTIONS_BY_USER, MAX_MEMBERS_TOLD,
+        REKEY_COALESCE_MS,
+    },
     secret::{ContextSecret, Secret, TagSecret},
 };
 
@@ -108,6 +111,12 @@ impl Hub {
             >= MAX_CONNECTIONS_BY_LOGIN
         {
             let message = "this login is connected too often: close some of its connections, then try again";
+            return Err(ErrorBody::new(ErrorCode::TooManyRequests, message));
+        }
+        if self.sessions.values().filter(|other| other.member.user == visitor.account.id).count()
+            >= MAX_CONNECTIONS_BY_USER
+        {
+            let message = "you are connected too often: close some of your connections, then try again";
             return Err(ErrorBody::new(ErrorCode::TooManyRequests, message));
         }
         let held = tenant.held(&visitor.roles);

@@ -54,6 +54,10 @@ impl Server {
             .env("VOIP_SECURITY__JWT_SECRET", JWT_SECRET)
             .env("VOIP_SECURITY__LOGINS_PER_MINUTE_BY_ADDRESS", "0")
             .env("VOIP_SECURITY__LOGINS_PER_MINUTE_BY_ACCOUNT", "0")
+            // Prepared clients have an address each; what logs in and measures has one for all.
+            .env("VOIP_LIMITS__CONNECTIONS", "0")
+            .env("VOIP_LIMITS__CONNECTIONS_BY_ADDRESS", "0")
+            .env("VOIP_LIMITS__NEW_CONNECTIONS_PER_SECOND_BY_ADDRESS", "0")
             .env("VOIP_LOG__LEVEL", "warn")
             .stderr(create(&log)?);
         for setting in &options.server_env {
