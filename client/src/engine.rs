@@ -230,7 +230,7 @@ impl Engine {
             Step::Opened(opened, reply) => {
                 let address = std::net::SocketAddr::new(opened.socket.server, opened.snapshot.voice.port);
                 let connected =
-                    self.voice.connect(address, opened.snapshot.session, &opened.snapshot.voice).await;
+                    self.voice.connect(address, opened.socket.tunnel.clone(), opened.snapshot.session, &opened.snapshot.voice).await;
                 if let Err(error) = connected {
                     let message =
                         format!("no UDP socket to {address} can be opened ({error}): check the network");
@@ -305,6 +305,10 @@ impl Engine {
             // The connection closes next, by itself.
             ServerMessage::Failure { id: None, error } if error.code == ErrorCode::LoginRevoked => {
                 self.goodbye = Some(error.into());
+            }
+            // A server of before the tunnel. Nobody asked for anything.
+            ServerMessage::Failure { id: None, error } if error.code == ErrorCode::BinaryNotAllowed => {
+                self.voice.refuse_tunnel();
             }
             ServerMessage::Failure { id: None, error } => self.tell(Event::Problem(error.into())),
             ServerMessage::Event(ServerEvent::ChannelKey(key)) => self.voice.install(key),

@@ -32,7 +32,7 @@ pub use store::{Store, StoreError};
 
 use crate::{
     auth::{Accounts, Limits, Passwords, Policy, Tokens},
-    control::Control,
+    control::{Control, Tunnels},
     hub::{Hub, HubHandle, Tenant},
     metrics::Metrics,
     upkeep::{Sweep, Watch},
@@ -93,6 +93,7 @@ pub async fn run(
         0 => listeners.voice_port(),
         mapped => mapped,
     };
+    let tunnels = Arc::new(Tunnels::new(listeners.voice.local_addr()?));
     let voice = VoicePlane::default();
     let voice_thread = VoiceThread::spawn(listeners.voice, voice.clone())?;
     let entropy = move |bytes: &mut [u8]| {
@@ -121,6 +122,7 @@ pub async fn run(
         hub,
         sockets: sockets.clone(),
         voice,
+        tunnels,
         metrics: Arc::new(Metrics::default()),
         metrics_public: config.metrics.public,
     };

@@ -76,7 +76,7 @@ impl RawClient {
 
     /// Sends a ping.
     pub fn ping(&self, sequence: u32) {
-        let ping = Ping { session: self.session(), sequence, client_time: 0 };
+        let ping = Ping { session: self.session(), sequence, client_time: 0, follow: true };
         self.voice.send(&ping.to_bytes(&self.tag())).unwrap();
     }
 

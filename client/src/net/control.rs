@@ -14,7 +14,11 @@ use voip_protocol::{
     limits::MAX_SERVER_MESSAGE,
 };
 
-use super::tls::{ANSWER, Pin, dial, timed_out};
+use super::{
+    TunnelEnd,
+    tls::{ANSWER, Pin, dial, timed_out},
+    tunnel::Tunnel,
+};
 use crate::{ClientError, ClientErrorCode};
 
 /// Requests that may wait to be written.
@@ -28,6 +32,8 @@ const SILENCE: Duration = Duration::from_secs(40);
 pub struct ControlSocket {
     /// Where the server is, as the connection found it: voice goes to the same address.
     pub server: IpAddr,
+    /// Where voice goes that UDP does not take; none if the system gives no socket for it.
+    pub tunnel: Option<TunnelEnd>,
     /// What to ask.
     pub requests: mpsc::Sender<Request>,
     /// What the server says, in order. Its end is the end of the connection; the last item may say why.
@@ -87,12 +93,17 @@ async fn open(
         })?;
     let (requests, outgoing) = mpsc::channel(OUTGOING);
     let (incoming, messages) = mpsc::channel(INCOMING);
-    tokio::spawn(serve(socket, outgoing, incoming));
-    Ok(ControlSocket { server, requests, messages })
+    let (tunnel, end) = Tunnel::open(server)
+        .inspect_err(|error| tracing::warn!(%error, "voice can go by UDP alone: there is no socket of loopback"))
+        .ok()
+        .unzip();
+    tokio::spawn(serve(socket, tunnel, outgoing, incoming));
+    Ok(ControlSocket { server, tunnel: end, requests, messages })
 }
 
 async fn serve(
     mut socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    mut tunnel: Option<Tunnel>,
     mut outgoing: mpsc::Receiver<Request>,
     incoming: mpsc::Sender<Result<ServerMessage, ClientError>>,
 ) {
@@ -111,7 +122,7 @@ async fn serve(
                     return;
                 }
             },
-            message = timeout(SILENCE, socket.next()) => match message {
+            message = timeout(SILENCE, next(&mut socket, &mut tunnel)) => match message {
                 Err(_) => break lost("the server fell silent"),
                 Ok(None) => break lost("the server closed it"),
                 Ok(Some(Err(error))) => break lost(&error.to_string()),
@@ -128,12 +139,27 @@ async fn serve(
                         return;
                     }
                 }
+                Ok(Some(Ok(Message::Binary(packet)))) => {
+                    if let Some(tunnel) = &tunnel {
+                        tunnel.take(&packet);
+                    }
+                }
                 Ok(Some(Ok(_))) => {}
             },
         }
     };
     // The receiver may be gone, too: then nobody wants to know.
     let _ = incoming.send(Err(reason)).await;
+}
+
+async fn next(
+    socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>,
+    tunnel: &mut Option<Tunnel>,
+) -> Option<Result<Message, Error>> {
+    match tunnel {
+        Some(tunnel) => tunnel.next(socket).await,
+        None => socket.next().await,
+    }
 }
 
 fn lost(why: &str) -> ClientError {

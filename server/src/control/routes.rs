@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use utoipa::{OpenApi, ToSchema};
 use voip_protocol::{ErrorCode, control::ErrorReply, limits::MAX_CONTROL_MESSAGE};
 
-use super::{admin_routes, auth_routes, caller::Caller, openapi::Description, reply::Failure, socket};
+use super::{admin_routes, auth_routes, caller::Caller, openapi::Description, reply::Failure, socket, tunnel::Tunnels};
 use crate::{
     auth::{Accounts, Limits},
     hub::{HubHandle, Visitor},
@@ -38,6 +38,8 @@ pub struct Control {
     pub sockets: TaskTracker,
     /// Voice plane, for its counters.
     pub voice: VoicePlane,
+    /// Voice on the control socket.
+    pub tunnels: Arc<Tunnels>,
     /// Figures for Prometheus.
     pub metrics: Arc<Metrics>,
     /// Whether others than this machine may read them.
@@ -164,6 +166,7 @@ pub(super) async fn metrics(
         audit_writes: store.audit_writes(),
         voice: control.voice.counters.figures(),
         forwarding: control.voice.latency.figures(),
+        tunnels: control.tunnels.figures(),
     };
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], control.metrics.encode(&scrape)).into_response())
 }
@@ -185,9 +188,9 @@ async fn connect(
         .max_message_size(MAX_CONTROL_MESSAGE)
         .max_frame_size(MAX_CONTROL_MESSAGE)
         .read_buffer_size(SOCKET_READ_BUFFER);
-    let Control { hub, sockets, .. } = control;
+    let Control { hub, sockets, tunnels, .. } = control;
     Ok(upgrade.on_upgrade(move |socket| {
-        let serving = socket::serve(socket, hub, visitor);
+        let serving = socket::serve(socket, hub, visitor, tunnels);
         sockets.track_future(serving)
     }))
 }

@@ -1,6 +1,6 @@
 //! One WebSocket session: requests in, answers and events out.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -10,6 +10,7 @@ use voip_protocol::{
     limits::MAX_CONTROL_MESSAGE,
 };
 
+use super::tunnel::{Tunnel, Tunnels};
 use crate::hub::{HubHandle, Outgoing, Visitor};
 
 /// A client is asked for a sign of life this often.
@@ -23,7 +24,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visitor) {
+pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visitor, tunnels: Arc<Tunnels>) {
     let mut connected = match hub.connect(visitor).await {
         Ok(connected) => connected,
         Err(error) => return refuse(&mut socket, error).await,
@@ -33,6 +34,7 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
     let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last_heard = Instant::now();
+    let mut tunnel = Tunnel::new(tunnels);
     loop {
         tokio::select! {
             outgoing = connected.outgoing.recv() => match outgoing {
@@ -53,7 +55,7 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
                     break;
                 }
             },
-            message = socket.recv() => {
+            message = tunnel.recv(&mut socket) => {
                 last_heard = Instant::now();
                 let answer = match message {
                     Some(Ok(Message::Text(text))) => match parse_request(&text) {
@@ -63,8 +65,9 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
                         }
                         Err((id, error)) => ServerMessage::Failure { id, error },
                     },
+                    Some(Ok(Message::Binary(packet))) if tunnel.take(&packet) => continue,
                     Some(Ok(Message::Binary(_))) => {
-                        let message = "binary messages have no meaning here: send JSON text";
+                        let message = "a binary message is a voice packet, and this is none: send JSON text";
                         ServerMessage::Failure { id: None, error: ErrorBody::new(ErrorCode::BinaryNotAllowed, message) }
                     }
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
@@ -80,6 +83,7 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
                 if !write(&mut socket, text(&answer)).await { break }
             }
             _ = ping.tick() => {
+                tunnel.close_if_idle();
                 if last_heard.elapsed() > SILENCE || !write(&mut socket, Message::Ping(axum::body::Bytes::new())).await {
                     break;
                 }

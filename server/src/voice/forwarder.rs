@@ -100,7 +100,9 @@ fn accept<'b, 'r, 'c>(
         if !windows.ping.accept(ping.sequence) {
             return Err(&counters.replayed);
         }
-        route.peer.heard_from(from);
+        if ping.follow {
+            route.peer.heard_from(from);
+        }
         count(&counters.pings);
         let pong = Pong {
             session,
@@ -249,7 +251,7 @@ mod tests {
         let mut rig = Rig::new();
         let moved = address(40);
         let key = TagKey::new(&secret(2));
-        let ping = Ping { session: SessionId(2), sequence: 0, client_time: 3 };
+        let ping = Ping { session: SessionId(2), sequence: 0, client_time: 3, follow: true };
         let sent = rig.handle(&ping.to_bytes(&key), moved);
         assert_eq!(sent.len(), 1);
         assert_eq!((sent[0].0.len(), sent[0].1), (voip_protocol::voice::PROBE_LEN, moved));
@@ -257,6 +259,10 @@ mod tests {
         // The same ping again, from elsewhere, moves nothing.
         assert!(rig.handle(&ping.to_bytes(&key), address(41)).is_empty());
         assert!(rig.handle(&voice(1, CONTEXT, 1), address(1)).iter().any(|(_, to)| *to == moved));
+        // One that is not to be followed is answered where it came from, and moves nothing.
+        let probe = Ping { sequence: 1, follow: false, ..ping };
+        assert_eq!(rig.handle(&probe.to_bytes(&key), address(42))[0].1, address(42));
+        assert!(rig.handle(&voice(1, CONTEXT, 2), address(1)).iter().any(|(_, to)| *to == moved));
     }
 
     proptest! {
