@@ -30,7 +30,7 @@ readonly SOUND_PACKAGES="pulseaudio pulseaudio-utils"
 readonly SPEECH_PACKAGES="alsa-utils"
 # The programs alone: what Debian starts by itself is left as it is, and no test talks to it.
 readonly DATABASE_PACKAGES="postgresql"
-readonly TEST_PACKAGES="xdotool webkit2gtk-driver chromium python3-venv"
+readonly TEST_PACKAGES="iproute2 xdotool webkit2gtk-driver chromium python3-venv"
 
 main() {
     local level=${1:-all}

@@ -9,6 +9,8 @@ pub mod database;
 pub mod likeness;
 #[cfg(target_os = "linux")]
 pub mod load;
+#[cfg(target_os = "linux")]
+pub mod netns;
 pub mod postgres;
 pub mod process;
 pub mod raw;
