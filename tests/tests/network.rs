@@ -336,10 +336,8 @@ mod roaming {
     }
 
     async fn talk(outside: tokio::runtime::Handle, clients: Netns) {
-        let mut server =
-            TestServer::start_with(|config| config.server.bind_address = [0, 0, 0, 0].into()).await;
-        let local = server.address.host.clone();
-        server.address.host = SERVER.into();
+        let server =
+            TestServer::start_with(|config| config.server.bind_address = SERVER.parse().unwrap()).await;
         let (address, fingerprint) = (server.address.clone(), server.fingerprint);
         let roamer = outside.spawn(async move {
             let client = TestClient::new();
@@ -348,7 +346,6 @@ mod roaming {
             client
         });
         let alice = roamer.await.unwrap();
-        server.address.host = local;
         let bob = TestClient::join(&server, "bob", "General").await;
         alice.devices.say(&long_talk());
         bob.devices.say(&long_talk());
@@ -356,6 +353,7 @@ mod roaming {
             frames_received(&bob).await > 100 && frames_received(&alice).await > 100
         })
         .await;
+        assert_eq!((alice.way().await, bob.way().await), (Way::Udp, Way::Udp));
         let routes = [
             ("c0 down", ["link set c0 down", "route add 10.99.0.1 via 10.78.0.1"]),
             ("c1 down", ["link set c1 down", "route add 10.99.0.1 via 10.77.0.1"]),
@@ -378,6 +376,7 @@ mod roaming {
             };
             let (from_alice, from_bob, ()) =
                 tokio::join!(longest_gap(&bob, until()), longest_gap(&alice, until()), change);
+            assert_eq!((alice.way().await, bob.way().await), (Way::Udp, Way::Udp));
             println!("{what}: gap of the roaming talker {from_alice:?}, of the roaming listener {from_bob:?}");
             assert!(from_alice < Duration::from_millis(100), "{from_alice:?}");
             assert!(from_bob < Duration::from_millis(100), "{from_bob:?}");
