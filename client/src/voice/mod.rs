@@ -11,7 +11,7 @@ mod way;
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -24,7 +24,8 @@ use rtrb::{Producer, RingBuffer};
 use tokio::task::spawn_blocking;
 use voip_protocol::{
     SessionId,
-    control::{ChannelKey, VoiceSession},
+    control::{ChannelKey, Snapshot, VoiceSession},
+    secret::TagSecret,
     voice::TagKey,
 };
 
@@ -74,6 +75,7 @@ struct Threads {
 /// While there is a session.
 struct Connection {
     session: SessionId,
+    secret: TagSecret,
     socket: Arc<VoiceSocket>,
     tag: Arc<TagKey>,
     sequence: Arc<AtomicU32>,
@@ -173,6 +175,7 @@ impl Voice {
         let sequence = Arc::default();
         self.line = Some(Connection {
             session,
+            secret: keys.uplink.clone(),
             socket,
             tag,
             sequence,
@@ -182,6 +185,27 @@ impl Voice {
             downlink,
         });
         Ok(())
+    }
+
+    /// The session that voice goes on in, also while there is no control socket.
+    pub fn session(&self) -> Option<SessionId> {
+        self.line.as_ref().map(|line| line.session)
+    }
+
+    /// There is a control socket again. True if it is for the session that voice goes on in: all stays as it is, but
+    /// for the tunnel.
+    pub fn resume(&self, snapshot: &Snapshot, tunnel: Option<TunnelEnd>) -> bool {
+        let Some(line) = &self.line else { return false };
+        let same = line.session == snapshot.session && line.secret == snapshot.voice.uplink;
+        if same {
+            line.socket.set_tunnel(tunnel);
+        }
+        same
+    }
+
+    /// Changes when the network seems to be another.
+    pub fn network(&self) -> Option<(u32, Option<IpAddr>)> {
+        self.line.as_ref().map(|line| line.socket.network())
     }
 
     /// Leaves the voice plane.

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -31,6 +31,7 @@ pub struct VoiceSocket {
     tunnel: ArcSwapOption<TunnelEnd>,
     tunnelled: AtomicBool,
     broken: AtomicBool,
+    renewals: AtomicU32,
 }
 
 impl VoiceSocket {
@@ -42,6 +43,7 @@ impl VoiceSocket {
             tunnel: ArcSwapOption::empty(),
             tunnelled: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            renewals: AtomicU32::new(0),
         };
         socket.set_tunnel(tunnel);
         Ok(socket)
@@ -107,7 +109,20 @@ impl VoiceSocket {
     fn renew(&self) -> io::Result<()> {
         self.socket.store(Arc::new(bind(self.server.ip())?));
         self.tell_tunnel();
+        self.renewals.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Changes when the network seems to be another: the socket had to be made anew, or the system would send from
+    /// another address now.
+    pub fn network(&self) -> (u32, Option<IpAddr>) {
+        let address = || {
+            let socket = UdpSocket::bind((any(self.server.ip()), 0))?;
+            // Sends nothing: it asks the system which way it would take.
+            socket.connect(self.server)?;
+            socket.local_addr()
+        };
+        (self.renewals.load(Ordering::Relaxed), address().ok().map(|address| address.ip()))
     }
 
     fn tell_tunnel(&self) {
@@ -157,14 +172,18 @@ impl Renewal {
 
 /// On every address of this machine, those of loopback among them: the tunnel begins there.
 fn bind(server: IpAddr) -> io::Result<UdpSocket> {
-    let any = match server {
-        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
-    };
-    let socket = UdpSocket::bind((any, 0))?;
+    let socket = UdpSocket::bind((any(server), 0))?;
     socket.set_write_timeout(Some(SEND_TIMEOUT))?;
     socket.set_read_timeout(Some(TICK))?;
     Ok(socket)
+}
+
+/// Every address of the family that this one is of.
+fn any(server: IpAddr) -> IpAddr {
+    match server {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 /// The socket is as good as before: its buffer is full, or a port of the other side was closed.

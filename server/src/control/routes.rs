@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     extract::{ConnectInfo, Request, State, WebSocketUpgrade},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{any, delete, get, patch, post},
@@ -14,12 +14,16 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use tokio_util::task::TaskTracker;
 use utoipa::{OpenApi, ToSchema};
-use voip_protocol::{ErrorCode, control::ErrorReply, limits::MAX_CONTROL_MESSAGE};
+use voip_protocol::{
+    ErrorCode, SessionId,
+    control::ErrorReply,
+    limits::{MAX_CONTROL_MESSAGE, SESSION_HEADER},
+};
 
 use super::{admin_routes, auth_routes, caller::Caller, openapi::Description, reply::Failure, socket, tunnel::Tunnels};
 use crate::{
     auth::{Accounts, Limits},
-    hub::{HubHandle, Visitor},
+    hub::{HubHandle, Lasting, Visitor},
     metrics::{CONTENT_TYPE, Metrics, Scrape},
     store::{DatabaseKind, PoolFigures},
     voice::{VoiceFigures, VoicePlane},
@@ -174,11 +178,13 @@ pub(super) async fn metrics(
 async fn connect(
     State(control): State<Control>,
     Caller(caller): Caller,
+    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Failure> {
     let upgrade = upgrade.map_err(|_| {
         Failure::new(ErrorCode::MalformedMessage, "/control is a WebSocket: connect to it as one")
     })?;
+    let lasting = lasting(&headers)?;
     // Somebody may talk while the disk is full.
     if let Err(error) = control.accounts.touch(caller.login, OffsetDateTime::now_utc()).await {
         tracing::debug!(%error, "the last activity of a login is not noted");
@@ -190,7 +196,19 @@ async fn connect(
         .read_buffer_size(SOCKET_READ_BUFFER);
     let Control { hub, sockets, tunnels, .. } = control;
     Ok(upgrade.on_upgrade(move |socket| {
-        let serving = socket::serve(socket, hub, visitor, tunnels);
+        let serving = socket::serve(socket, hub, visitor, lasting, tunnels);
         sockets.track_future(serving)
     }))
+}
+
+/// What the client wants to become of its session when it loses this connection.
+fn lasting(headers: &HeaderMap) -> Result<Lasting, Failure> {
+    match headers.get(SESSION_HEADER).map(|value| value.to_str().unwrap_or_default()) {
+        None => Ok(Lasting::No),
+        Some("new") => Ok(Lasting::New),
+        Some(number) => number.parse().map(|number| Lasting::Resumed(SessionId(number))).map_err(|_| {
+            let message = format!("the header {SESSION_HEADER} is `new` or the number of a session");
+            Failure::new(ErrorCode::InvalidField, message)
+        }),
+    }
 }

@@ -11,7 +11,7 @@ use voip_protocol::{
 };
 
 use super::tunnel::{Tunnel, Tunnels};
-use crate::hub::{HubHandle, Outgoing, Visitor};
+use crate::hub::{HubHandle, Lasting, Outgoing, Visitor};
 
 /// A client is asked for a sign of life this often.
 const PING_EVERY: Duration = Duration::from_secs(15);
@@ -24,8 +24,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visitor, tunnels: Arc<Tunnels>) {
-    let mut connected = match hub.connect(visitor).await {
+pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visitor, lasting: Lasting, tunnels: Arc<Tunnels>) {
+    let mut connected = match hub.connect(visitor, lasting).await {
         Ok(connected) => connected,
         Err(error) => return refuse(&mut socket, error).await,
     };
@@ -35,11 +35,16 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last_heard = Instant::now();
     let mut tunnel = Tunnel::new(tunnels);
+    // Whoever says goodbye, or is sent away, does not come back.
+    let mut lost = false;
     loop {
         tokio::select! {
             outgoing = connected.outgoing.recv() => match outgoing {
                 Some(Outgoing::Text(text)) => {
-                    if !write(&mut socket, Message::Text(text)).await { break }
+                    if !write(&mut socket, Message::Text(text)).await {
+                        lost = true;
+                        break;
+                    }
                 }
                 Some(Outgoing::Close(error)) => {
                     close(&mut socket, close_code::AWAY, error.code).await;
@@ -73,25 +78,35 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                     Some(Ok(Message::Close(_))) | None => break,
                     Some(Err(error)) => {
-                        if is_too_large(&error) {
+                        lost = !is_too_large(&error);
+                        if !lost {
                             let message = format!("a message may have {MAX_CONTROL_MESSAGE} bytes at most; the connection ends");
                             refuse(&mut socket, ErrorBody::new(ErrorCode::MessageTooLarge, message)).await;
                         }
                         break;
                     }
                 };
-                if !write(&mut socket, text(&answer)).await { break }
+                if !write(&mut socket, text(&answer)).await {
+                    lost = true;
+                    break;
+                }
             }
             _ = ping.tick() => {
                 tunnel.close_if_idle();
                 if last_heard.elapsed() > SILENCE || !write(&mut socket, Message::Ping(axum::body::Bytes::new())).await {
+                    lost = true;
                     break;
                 }
             }
         }
     }
-    hub.disconnect(session).await;
-    tracing::info!(%session, "disconnected");
+    drop(connected);
+    if lost {
+        hub.lost(session).await;
+    } else {
+        hub.disconnect(session).await;
+    }
+    tracing::info!(%session, lost, "disconnected");
 }
 
 /// Says what was wrong, then closes.

@@ -7,5 +7,5 @@ mod tenant;
 
 pub use permissions::{AclEntry, HeldRole, resolve};
 pub use state::{Hub, Output, Visitor};
-pub use task::{HubFigures, HubHandle, Outgoing};
+pub use task::{HubFigures, HubHandle, Lasting, Outgoing};
 pub use tenant::Tenant;

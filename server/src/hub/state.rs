@@ -62,6 +62,11 @@ struct Session {
     permissions: Permissions,
     in_channels: HashMap<ChannelId, Permissions>,
     peer: Arc<Peer>,
+    voice: VoiceSession,
+    /// Its client knows how to come back when it loses its connection.
+    keep: bool,
+    /// Its connection is lost: so long it waits for another.
+    ends_at: Option<Duration>,
 }
 
 /// What is spoken into a channel, while anybody is in it.
@@ -116,17 +121,21 @@ impl Hub {
             deafened: false,
             talking: false,
         };
+        let peer = Arc::new(Peer::new(id, &uplink, &downlink));
+        let voice = VoiceSession { port: self.voice_port, uplink, downlink };
         let session = Session {
             login: visitor.login,
             member: member.clone(),
             organization,
             permissions: organization_wide(&held),
             in_channels,
-            peer: Arc::new(Peer::new(id, &uplink, &downlink)),
+            peer,
+            voice: voice.clone(),
+            keep: false,
+            ends_at: None,
         };
         let others = self.sessions_of(organization);
         self.sessions.insert(id, session);
-        let voice = VoiceSession { port: self.voice_port, uplink, downlink };
         let snapshot = self.snapshot(id, voice);
         out.push(Output::Send(id, ServerMessage::Event(ServerEvent::Snapshot(Box::new(snapshot)))));
         out.push(Output::Broadcast(others, ServerEvent::Room(RoomChange::MemberOnline(member))));
@@ -162,6 +171,7 @@ impl Hub {
 
     /// Does what is due.
     pub fn tick(&mut self, now: Duration, out: &mut Vec<Output>) {
+        self.end_lost(now, out);
         let due: Vec<_> = self
             .contexts
             .iter()
@@ -183,7 +193,7 @@ impl Hub {
 
     /// When [`Hub::tick`] has something to do next.
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.contexts.values().filter_map(|context| context.rekey_at).min()
+        self.contexts.values().filter_map(|context| context.rekey_at).chain(self.next_end()).min()
     }
 
     /// The new routing, if it has changed since the last call.
@@ -458,6 +468,9 @@ fn organization_wide(held: &[HeldRole]) -> Permissions {
 fn ended() -> ErrorBody {
     ErrorBody::new(ErrorCode::Unauthorized, "the connection has ended: connect again")
 }
+
+#[path = "resume.rs"]
+mod resume;
 
 #[cfg(test)]
 #[path = "state_tests.rs"]
