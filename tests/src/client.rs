@@ -5,8 +5,7 @@ use std::time::Duration;
 use tokio::{sync::broadcast, task::JoinHandle};
 use voip_client::{
     ClientError, Connection, Engine, EngineConfig, EngineHandle, Event, Login, Register, Statistics,
-    TalkMode, VoiceSettings, audio::Scripted,
-    voice::Way,
+    TalkMode, VoiceSettings, audio::Scripted, voice::Way,
 };
 use voip_protocol::{Address, ChannelId, Fingerprint};
 

@@ -19,3 +19,4 @@ pub mod rest;
 pub mod server;
 pub mod speech;
 pub mod wait;
+pub mod wire;

@@ -139,7 +139,8 @@ impl RawClient {
     /// The next voice packet or pong that comes over the control socket.
     pub async fn next_by_tunnel(&mut self) -> Vec<u8> {
         loop {
-            let message = tokio::time::timeout(LIMIT, self.socket.next()).await.expect("nothing comes by the tunnel");
+            let message =
+                tokio::time::timeout(LIMIT, self.socket.next()).await.expect("nothing comes by the tunnel");
             if let Message::Binary(packet) = message.unwrap().unwrap() {
                 return packet.to_vec();
             }

@@ -10,7 +10,9 @@ use tokio::{
 };
 use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
-    tungstenite::{Bytes, Error, Message, client::IntoClientRequest, http::HeaderValue, protocol::WebSocketConfig},
+    tungstenite::{
+        Bytes, Error, Message, client::IntoClientRequest, http::HeaderValue, protocol::WebSocketConfig,
+    },
 };
 use voip_protocol::{
     Address, Fingerprint, SessionId,
@@ -108,7 +110,9 @@ async fn open(
     let (requests, outgoing) = mpsc::channel(OUTGOING);
     let (incoming, messages) = mpsc::channel(INCOMING);
     let (tunnel, end) = Tunnel::open(server)
-        .inspect_err(|error| tracing::warn!(%error, "voice can go by UDP alone: there is no socket of loopback"))
+        .inspect_err(
+            |error| tracing::warn!(%error, "voice can go by UDP alone: there is no socket of loopback"),
+        )
         .ok()
         .unzip();
     let check = Arc::new(Notify::new());

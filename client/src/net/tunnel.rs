@@ -92,7 +92,11 @@ impl Tunnel {
 
     /// Hands over the packets that wait, or drops them where the connection has not taken the last ones yet: voice that
     /// has queued up is of no use to anybody, and holds up everything else.
-    fn pass<S: Sink<Message> + Unpin>(&mut self, socket: &mut S, cx: &mut Context<'_>) -> Result<(), S::Error> {
+    fn pass<S: Sink<Message> + Unpin>(
+        &mut self,
+        socket: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Result<(), S::Error> {
         if self.unflushed {
             self.unflushed = socket.poll_flush_unpin(cx)?.is_pending();
         }

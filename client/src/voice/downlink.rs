@@ -7,7 +7,7 @@ use std::{
     net::UdpSocket,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -39,13 +39,37 @@ pub struct DownlinkFigures {
     pub rejected: AtomicU64,
     /// Frames that the playback thread was too slow to take.
     pub overflowed: AtomicU64,
-    quality: ArcSwap<Quality>,
+    /// Of [`Quality`], in its order: times in microseconds, 0 where they are not known; shares in millionths.
+    quality: [AtomicU32; 6],
 }
 
 impl DownlinkFigures {
     /// What the pings say of the way in use.
     pub fn quality(&self) -> Quality {
-        **self.quality.load()
+        let [rtt, rtt_min, jitter, loss, loss_up, loss_down] =
+            self.quality.each_ref().map(|figure| figure.load(Ordering::Relaxed));
+        let time = |us: u32| Duration::from_micros(u64::from(us));
+        let known = |us| (us != 0).then(|| time(us));
+        let share = |ppm: u32| ppm as f32 / 1e6;
+        Quality {
+            rtt: known(rtt),
+            rtt_min: known(rtt_min),
+            jitter: time(jitter),
+            loss: share(loss),
+            loss_up: share(loss_up),
+            loss_down: share(loss_down),
+        }
+    }
+
+    fn tell(&self, quality: &Quality) {
+        let us = |time: Duration| time.as_micros().min(u128::from(u32::MAX)) as u32;
+        let known = |time: Option<Duration>| time.map_or(0, |time| us(time).max(1));
+        let ppm = |share: f32| (share * 1e6) as u32;
+        let Quality { rtt, rtt_min, jitter, loss, loss_up, loss_down } = *quality;
+        let figures = [known(rtt), known(rtt_min), us(jitter), ppm(loss), ppm(loss_up), ppm(loss_down)];
+        for (figure, value) in self.quality.iter().zip(figures) {
+            figure.store(value, Ordering::Relaxed);
+        }
     }
 }
 
@@ -166,7 +190,8 @@ impl Receiver {
                 socket.set_way(self.ways.way());
             }
             let client_time = ticks(now.saturating_duration_since(self.started));
-            let ping = Ping { session: *session, sequence: order.sequence, client_time, follow: order.follow };
+            let ping =
+                Ping { session: *session, sequence: order.sequence, client_time, follow: order.follow };
             // A ping that cannot be sent is a ping that is lost.
             let _ = socket.send_by(order.way, &ping.to_bytes(uplink));
             self.tell_quality(now);
@@ -196,7 +221,7 @@ impl Receiver {
 
     /// A few times a second.
     fn tell_quality(&self, now: Instant) {
-        self.reception.figures.quality.store(Arc::new(self.ways.quality(now)));
+        self.reception.figures.tell(&self.ways.quality(now));
     }
 
     fn voice(&mut self, datagram: &mut [u8], now: Instant) -> Option<()> {

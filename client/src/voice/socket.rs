@@ -188,7 +188,9 @@ fn any(server: IpAddr) -> IpAddr {
 
 /// The socket is as good as before: its buffer is full, or a port of the other side was closed.
 fn is_passing(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionRefused, ConnectionReset, Interrupted, NotConnected, TimedOut, WouldBlock};
+    use io::ErrorKind::{
+        ConnectionRefused, ConnectionReset, Interrupted, NotConnected, TimedOut, WouldBlock,
+    };
     matches!(
         error.kind(),
         WouldBlock | TimedOut | Interrupted | ConnectionRefused | ConnectionReset | NotConnected

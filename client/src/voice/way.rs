@@ -258,7 +258,8 @@ impl Ways {
             loss: share(lost, answered + lost),
             ..Quality::default()
         };
-        let answers = || pings().filter_map(|ping| ping.answer.map(|answer| (ping.sequence, answer.received)));
+        let answers =
+            || pings().filter_map(|ping| ping.answer.map(|answer| (ping.sequence, answer.received)));
         if self.way == Way::Udp
             && let (Some(first), Some(last)) = (answers().min(), answers().max())
         {
@@ -274,8 +275,7 @@ impl Ways {
     fn decide(&mut self, now: Instant) {
         match self.way {
             Way::Udp if self.has_tunnel && self.is_blocked(now) => {
-                let relapse =
-                    self.returned_at.is_some_and(|at| now.saturating_duration_since(at) < RELAPSE);
+                let relapse = self.returned_at.is_some_and(|at| now.saturating_duration_since(at) < RELAPSE);
                 self.trust_wanted = if relapse { (self.trust_wanted * 2).min(MOST_TRUST) } else { TRUST };
                 self.take(Way::Tunnel);
             }
@@ -346,9 +346,9 @@ impl Ways {
     /// The pings by UDP whose answers are late, oldest first.
     fn overdue(&self, now: Instant) -> impl Iterator<Item = &Ping> {
         let trip = self.trips[Way::Udp as usize];
-        let limit = trip.smooth.map_or(OVERDUE_AT_FIRST, |smooth| {
-            OVERDUE.max(smooth + LATER.max(trip.deviation * 4))
-        });
+        let limit = trip
+            .smooth
+            .map_or(OVERDUE_AT_FIRST, |smooth| OVERDUE.max(smooth + LATER.max(trip.deviation * 4)));
         self.unanswered().filter(move |ping| now.saturating_duration_since(ping.sent_at) >= limit)
     }
 
@@ -356,7 +356,9 @@ impl Ways {
     fn unanswered(&self) -> impl Iterator<Item = &Ping> {
         let from = self.udp_answered.map_or(0, |answered| answered + 1).max(self.first_sequence);
         let from = from.max(self.next_sequence.saturating_sub(HISTORY as u32));
-        (from..self.next_sequence).filter_map(|sequence| self.ping(sequence)).filter(|ping| ping.way == Way::Udp)
+        (from..self.next_sequence)
+            .filter_map(|sequence| self.ping(sequence))
+            .filter(|ping| ping.way == Way::Udp)
     }
 
     fn ping(&self, sequence: u32) -> Option<&Ping> {

@@ -20,7 +20,9 @@ use voip_protocol::{
     limits::{MAX_CONTROL_MESSAGE, SESSION_HEADER},
 };
 
-use super::{admin_routes, auth_routes, caller::Caller, openapi::Description, reply::Failure, socket, tunnel::Tunnels};
+use super::{
+    admin_routes, auth_routes, caller::Caller, openapi::Description, reply::Failure, socket, tunnel::Tunnels,
+};
 use crate::{
     auth::{Accounts, Limits},
     hub::{HubHandle, Lasting, Visitor},

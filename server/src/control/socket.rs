@@ -24,7 +24,13 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visitor, lasting: Lasting, tunnels: Arc<Tunnels>) {
+pub(super) async fn serve(
+    mut socket: WebSocket,
+    hub: HubHandle,
+    visitor: Visitor,
+    lasting: Lasting,
+    tunnels: Arc<Tunnels>,
+) {
     let mut connected = match hub.connect(visitor, lasting).await {
         Ok(connected) => connected,
         Err(error) => return refuse(&mut socket, error).await,
@@ -92,7 +98,7 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
                 }
             }
             _ = ping.tick() => {
-                tunnel.close_if_idle();
+                tunnel.close_if_idle(Instant::now());
                 if last_heard.elapsed() > SILENCE || !write(&mut socket, Message::Ping(axum::body::Bytes::new())).await {
                     lost = true;
                     break;

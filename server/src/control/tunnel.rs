@@ -130,8 +130,8 @@ impl Tunnel {
     }
 
     /// Closes the tunnel if the client does not need it any more.
-    pub(super) fn close_if_idle(&mut self) {
-        self.open.take_if(|open| open.used_at.elapsed() > IDLE);
+    pub(super) fn close_if_idle(&mut self, now: Instant) {
+        self.open.take_if(|open| now.saturating_duration_since(open.used_at) > IDLE);
     }
 
     /// The next message of the connection; meanwhile frames go out. Cancelling loses nothing.
@@ -147,7 +147,11 @@ impl Tunnel {
     }
 
     /// Hands over the frames that wait, or drops them where the connection has not taken the last ones yet.
-    fn pass<S: Sink<Message> + Unpin>(&mut self, socket: &mut S, cx: &mut Context<'_>) -> Result<(), S::Error> {
+    fn pass<S: Sink<Message> + Unpin>(
+        &mut self,
+        socket: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Result<(), S::Error> {
         if self.unflushed {
             self.unflushed = socket.poll_flush_unpin(cx)?.is_pending();
         }
@@ -180,5 +184,104 @@ impl Tunnel {
             self.unflushed = socket.poll_flush_unpin(cx)?.is_pending();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{collections::VecDeque, pin::Pin, task::Waker};
+
+    use super::*;
+
+    /// A control socket whose client takes nothing while `blocked`.
+    #[derive(Default)]
+    struct Slow {
+        blocked: bool,
+        buffered: VecDeque<Message>,
+        taken: Vec<Message>,
+    }
+
+    impl Sink<Message> for Slow {
+        type Error = io::Error;
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn start_send(mut self: Pin<&mut Self>, message: Message) -> io::Result<()> {
+            self.buffered.push_back(message);
+            Ok(())
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.blocked {
+                return Poll::Pending;
+            }
+            let Self { buffered, taken, .. } = &mut *self;
+            taken.extend(buffered.drain(..));
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_flush(cx)
+        }
+    }
+
+    fn voice_port() -> (std::net::UdpSocket, Arc<Tunnels>) {
+        let voice = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        voice.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let tunnels = Tunnels::new(SocketAddr::from(([0, 0, 0, 0], voice.local_addr().unwrap().port())));
+        (voice, Arc::new(tunnels))
+    }
+
+    /// A first byte that says ping; the voice thread looks at the rest.
+    const PACKET: [u8; 32] = [0x12; 32];
+
+    #[tokio::test]
+    async fn what_a_slow_client_does_not_take_is_dropped_and_counted() {
+        let (voice, tunnels) = voice_port();
+        let mut tunnel = Tunnel::new(Arc::clone(&tunnels));
+        assert!(tunnel.take(&PACKET));
+        let (_, from) = voice.recv_from(&mut [0; 64]).unwrap();
+        let mut socket = Slow { blocked: true, ..Slow::default() };
+        let send = |count| (0..count).for_each(|_| assert!(voice.send_to(b"voice", from).is_ok()));
+        send(10);
+        tunnel.open.as_ref().unwrap().socket.readable().await.unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        tunnel.pass(&mut socket, &mut cx).unwrap();
+        // They came together, and none was in the way before them.
+        assert_eq!((socket.buffered.len(), tunnels.figures().frames_dropped), (10, 0));
+        send(5);
+        tunnel.open.as_ref().unwrap().socket.readable().await.unwrap();
+        while tunnels.figures().frames_dropped < 5 {
+            tunnel.pass(&mut socket, &mut cx).unwrap();
+        }
+        assert_eq!(socket.buffered.len(), 10, "nothing queues up");
+        socket.blocked = false;
+        tunnel.pass(&mut socket, &mut cx).unwrap();
+        assert_eq!(socket.taken.len(), 10);
+        send(1);
+        while socket.taken.len() < 11 {
+            tunnel.pass(&mut socket, &mut cx).unwrap();
+        }
+        assert_eq!(tunnels.figures(), TunnelFigures { open: 1, frames_dropped: 5 });
+        drop(tunnel);
+        assert_eq!(tunnels.figures().open, 0);
+    }
+
+    #[tokio::test]
+    async fn only_packets_dig_a_tunnel_and_an_idle_one_is_closed() {
+        let (_voice, tunnels) = voice_port();
+        let mut tunnel = Tunnel::new(Arc::clone(&tunnels));
+        for no_packet in [&[][..], &[0; 100], &[0x13; 32], &[0x12; MAX_VOICE_PACKET + 1], b"{}"] {
+            assert!(!tunnel.take(no_packet), "{no_packet:?}");
+        }
+        assert_eq!(tunnels.figures().open, 0);
+        assert!(tunnel.take(&PACKET));
+        tunnel.close_if_idle(Instant::now());
+        assert_eq!(tunnels.figures().open, 1);
+        tunnel.close_if_idle(Instant::now() + IDLE + Duration::from_secs(1));
+        assert_eq!(tunnels.figures().open, 0);
     }
 }

@@ -69,7 +69,10 @@ mod tests {
         control::{Account, Call, Request, RoomChange},
     };
 
-    use super::{super::{Tenant, Visitor}, *};
+    use super::{
+        super::{Tenant, Visitor},
+        *,
+    };
 
     const GENERAL: ChannelId = ChannelId(1);
     const GRACE: Duration = Duration::from_millis(SESSION_GRACE_MS);
@@ -116,11 +119,18 @@ mod tests {
         assert!(!hub.resume(a, login(2), &mut out) && out.is_empty(), "another's login");
         assert!(hub.resume(a, login(1), &mut out));
         assert!(hub.next_deadline().is_none());
-        let [Output::Send(first, ServerMessage::Event(ServerEvent::Snapshot(snapshot))), Output::Send(second, ServerMessage::Event(ServerEvent::ChannelKey(key)))] = &out[..] else {
+        let [
+            Output::Send(first, ServerMessage::Event(ServerEvent::Snapshot(snapshot))),
+            Output::Send(second, ServerMessage::Event(ServerEvent::ChannelKey(key))),
+        ] = &out[..]
+        else {
             panic!("{out:?}")
         };
         assert_eq!((*first, *second, snapshot.session, key.channel), (a, a, a, GENERAL));
-        assert_eq!(snapshot.members.iter().find(|member| member.session == a).unwrap().channel, Some(GENERAL));
+        assert_eq!(
+            snapshot.members.iter().find(|member| member.session == a).unwrap().channel,
+            Some(GENERAL)
+        );
     }
 
     #[test]

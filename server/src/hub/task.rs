@@ -187,7 +187,9 @@ impl Driver {
         match input {
             Input::Connect(visitor, lasting, reply) => {
                 let resumed = match lasting {
-                    Lasting::Resumed(session) if self.hub.resume(session, visitor.login, outputs) => Some(session),
+                    Lasting::Resumed(session) if self.hub.resume(session, visitor.login, outputs) => {
+                        Some(session)
+                    }
                     _ => None,
                 };
                 let result = resumed.map_or_else(|| self.hub.connect(visitor, outputs), Ok).map(|session| {

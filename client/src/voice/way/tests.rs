@@ -55,7 +55,8 @@ impl Net {
             if talking {
                 self.ways.spoke(self.now);
             }
-            let (arrived, waiting) = std::mem::take(&mut self.answers).into_iter().partition(|it| it.0 <= self.now);
+            let (arrived, waiting) =
+                std::mem::take(&mut self.answers).into_iter().partition(|it| it.0 <= self.now);
             self.answers = waiting;
             let arrived: Vec<_> = arrived;
             for (_, sequence, received) in arrived {
