@@ -32,7 +32,7 @@ use voip_server::{
     Store,
     auth::{Accounts, Limits, Origin, Passwords, Policy, Tokens},
     config::SecurityConfig,
-    control::{self, Control},
+    control::{self, Control, Tunnels},
     hub::{Hub, HubHandle, Tenant},
     metrics::Metrics,
     store::{AuditEntry, ChannelFields, DatabaseKind, NewUser, OrganizationFields},
@@ -229,6 +229,7 @@ impl Inside {
             hub: HubHandle::spawn(hub, Arc::clone(&voice.routing), stop.clone()),
             sockets: TaskTracker::new(),
             voice,
+            tunnels: Arc::new(Tunnels::new(([127, 0, 0, 1], 0).into())),
             metrics: Arc::new(Metrics::default()),
             metrics_public: false,
         };
