@@ -38,7 +38,7 @@ impl Net {
         }
     }
 
-    /// SplitMix64, which is random enough for dropping packets.
+    /// `SplitMix64`, which is random enough for dropping packets.
     fn lost(&mut self) -> bool {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;
