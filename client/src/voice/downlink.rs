@@ -30,6 +30,9 @@ use super::{
     way::{Quality, Way, Ways},
 };
 
+/// However many packets come, the timers are not looked at more often than this.
+const TEND_EVERY: Duration = Duration::from_millis(5);
+
 /// What the engine reads.
 #[derive(Debug, Default)]
 pub struct DownlinkFigures {
@@ -113,6 +116,7 @@ impl Downlink {
             ways: Ways::new(reception.way, reception.socket.has_tunnel()),
             socket: reception.socket.current(),
             renewal: Renewal::new(),
+            tend_at: Instant::now(),
             frames_sent: 0,
             filter: ClockFilter::default(),
             started: Instant::now(),
@@ -140,6 +144,7 @@ struct Receiver {
     socket: Arc<UdpSocket>,
     renewal: Renewal,
     ways: Ways,
+    tend_at: Instant,
     /// Frames that had been sent at the last look.
     frames_sent: u64,
     /// The list that `epochs` was made of.
@@ -157,7 +162,11 @@ impl Receiver {
         self.epochs.clone_from(&self.source);
         let mut buffer = [0; MAX_VOICE_PACKET + 1];
         while !stop.load(Ordering::Relaxed) {
-            self.tend(Instant::now());
+            let now = Instant::now();
+            if now >= self.tend_at {
+                self.tend_at = now + TEND_EVERY;
+                self.tend(now);
+            }
             // Errors are time-outs, or a server's port that is closed: it is asked again by the next ping.
             let Ok((length, from)) = self.socket.recv_from(&mut buffer) else { continue };
             let (now, datagram) = (Instant::now(), &mut buffer[..length]);

@@ -30,7 +30,7 @@ const IDLE_EVERY: Duration = Duration::from_secs(1);
 const ACTIVE_EVERY: Duration = Duration::from_millis(200);
 const ACTIVE_FOR: Duration = Duration::from_secs(2);
 /// While something seems to be wrong, and no more than so many.
-const URGENT_EVERY: Duration = Duration::from_millis(25);
+const URGENT_EVERY: Duration = Duration::from_millis(20);
 const MOST_URGENT: u32 = 40;
 /// No answer is overdue before this…
 const OVERDUE: Duration = Duration::from_millis(120);
@@ -39,7 +39,7 @@ const LATER: Duration = Duration::from_millis(70);
 /// … or, while nothing is known of round trips, before this.
 const OVERDUE_AT_FIRST: Duration = Duration::from_millis(250);
 /// UDP is blocked if it answered nothing for so long…
-const BLOCKED: Duration = Duration::from_millis(650);
+const BLOCKED: Duration = Duration::from_millis(600);
 /// … and so many answers are overdue. Where a fifth of all packets is lost either way, that happens once in months.
 const CHANCES: usize = 15;
 /// UDP is probed this often while the tunnel is in use.
