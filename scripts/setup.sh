@@ -32,7 +32,7 @@ readonly SPEECH_PACKAGES="alsa-utils"
 readonly DATABASE_PACKAGES="postgresql"
 # Counts instructions.
 readonly BENCH_PACKAGES="valgrind"
-readonly TEST_PACKAGES="xdotool webkit2gtk-driver chromium python3-venv"
+readonly TEST_PACKAGES="iproute2 xdotool webkit2gtk-driver chromium python3-venv"
 
 main() {
     local level=${1:-all}

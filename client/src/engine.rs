@@ -3,7 +3,7 @@
 mod handle;
 mod link;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use tokio::{
@@ -13,10 +13,11 @@ use tokio::{
 use voip_protocol::{
     ChannelId, ErrorCode,
     control::{Call, MembersChange, Request, ServerEvent, ServerMessage},
+    limits::SESSION_GRACE_MS,
 };
 
 pub use handle::EngineHandle;
-use link::{Link, Step};
+use link::{Link, Opened, Step};
 
 use crate::{
     Account, AudioState, ClientError, ClientErrorCode, Connection, EngineState, Event, Login, Room,
@@ -54,6 +55,8 @@ const EVENTS: usize = 256;
 const LEVELS_EVERY: Duration = Duration::from_millis(50);
 /// Counters are told this often; devices that failed are tried again this often.
 const STATISTICS_EVERY: Duration = Duration::from_secs(1);
+/// So long the server keeps a session whose control socket was lost.
+const SESSION_GRACE: Duration = Duration::from_millis(SESSION_GRACE_MS);
 /// A server that does not answer keeps nobody from leaving.
 const LOG_OUT: Duration = Duration::from_secs(1);
 
@@ -78,6 +81,10 @@ pub struct Engine {
     audio: AudioState,
     /// What the server said before it went.
     goodbye: Option<ClientError>,
+    /// When the control socket was lost that voice goes on without.
+    lost_at: Option<Instant>,
+    /// What the network looked like when it was last looked at.
+    network: Option<(u32, Option<IpAddr>)>,
 }
 
 /// What an answer of the server is for.
@@ -113,6 +120,8 @@ impl Engine {
             connection: Connection::Disconnected { reason: None },
             audio: AudioState::default(),
             goodbye: None,
+            lost_at: None,
+            network: None,
         };
         (engine, handle)
     }
@@ -137,7 +146,7 @@ impl Engine {
                 },
                 step = self.link.next() => self.step(step).await,
                 _ = levels.tick() => self.tick_levels().await,
-                _ = statistics.tick() => self.tick_statistics(),
+                _ = statistics.tick() => self.tick_statistics().await,
             }
         }
     }
@@ -186,7 +195,7 @@ impl Engine {
         self.voice.open();
         self.tell_connection(Connection::Connecting { server: account.address().to_string() });
         self.backoff = Backoff::default();
-        self.link = Link::trying(&account, Some(reply));
+        self.link = Link::trying(&account, None, Some(reply));
         self.account = Some(account);
     }
 
@@ -213,6 +222,11 @@ impl Engine {
     /// What belonged to the connection that is gone.
     async fn forget_connection(&mut self) {
         self.voice.disconnect().await;
+        self.lost_at = None;
+        self.forget_room();
+    }
+
+    fn forget_room(&mut self) {
         self.told_talking = false;
         if self.room.take().is_some() {
             self.tell(Event::Room(None));
@@ -227,48 +241,69 @@ impl Engine {
 
     async fn step(&mut self, step: Step) {
         match step {
-            Step::Opened(opened, reply) => {
-                let address = std::net::SocketAddr::new(opened.socket.server, opened.snapshot.voice.port);
-                let connected =
-                    self.voice.connect(address, opened.snapshot.session, &opened.snapshot.voice).await;
-                if let Err(error) = connected {
-                    let message =
-                        format!("no UDP socket to {address} can be opened ({error}): check the network");
-                    return self.failed(ClientError::new(ClientErrorCode::Unreachable, message), reply).await;
-                }
-                self.backoff = Backoff::default();
-                self.goodbye = None;
-                let room = Room::from(opened.snapshot);
-                self.link = Link::online(opened.socket);
-                self.room = Some(room.clone());
-                if let Some(account) = &self.account {
-                    let server = account.address().to_string();
-                    self.tell_connection(Connection::Connected { server });
-                }
-                self.tell(Event::Room(Some(room)));
-                if self.muted || self.deafened {
-                    let (muted, deafened) = (self.muted, self.deafened);
-                    self.send(Call::SetSelf { muted, deafened }).await;
-                }
-                if let Some(channel) = self.channel {
-                    self.request(Call::Join { channel }, Pending::Join(channel, None)).await;
-                }
-                if let Some(reply) = reply {
-                    let _ = reply.send(Ok(()));
-                }
-            }
+            Step::Opened(opened, reply) => self.opened(*opened, reply).await,
             Step::Failed(error, reply) => self.failed(error, reply).await,
             Step::Message(message) => self.message(message),
             Step::Lost(error) => {
-                let reason = self.goodbye.take().unwrap_or(error);
-                self.forget_connection().await;
-                self.failed(reason, None).await;
+                let goodbye = self.goodbye.take();
+                self.forget_room();
+                if goodbye.is_some() {
+                    self.voice.disconnect().await;
+                } else {
+                    // The server keeps the session for a while, and voice does not need the control socket.
+                    self.lost_at = Some(Instant::now());
+                }
+                self.failed(goodbye.unwrap_or(error), None).await;
             }
             Step::Retry => {
                 if let Some(account) = &self.account {
-                    self.link = Link::trying(account, None);
+                    self.link = Link::trying(account, self.voice.session(), None);
                 }
             }
+        }
+    }
+
+    async fn opened(&mut self, opened: Opened, reply: Option<Reply>) {
+        let Opened { socket, snapshot } = opened;
+        let resumed = self.voice.resume(&snapshot, socket.tunnel.clone());
+        if !resumed {
+            let address = std::net::SocketAddr::new(socket.server, snapshot.voice.port);
+            let connected =
+                self.voice.connect(address, socket.tunnel.clone(), snapshot.session, &snapshot.voice).await;
+            if let Err(error) = connected {
+                let message =
+                    format!("no UDP socket to {address} can be opened ({error}): check the network");
+                return self.failed(ClientError::new(ClientErrorCode::Unreachable, message), reply).await;
+            }
+        }
+        self.backoff = Backoff::default();
+        self.goodbye = None;
+        self.lost_at = None;
+        self.network = self.voice.network();
+        let room = Room::from(snapshot);
+        self.link = Link::online(socket);
+        self.room = Some(room.clone());
+        if let Some(account) = &self.account {
+            let server = account.address().to_string();
+            self.tell_connection(Connection::Connected { server });
+        }
+        // What the server knows of us: of a new session nothing, of one that goes on what it was told last.
+        let (muted, deafened, channel) = room.me().map_or((false, false, None), |me| {
+            self.told_talking = me.talking;
+            (me.muted, me.deafened, me.channel)
+        });
+        self.tell(Event::Room(Some(room)));
+        if (muted, deafened) != (self.muted, self.deafened) {
+            let (muted, deafened) = (self.muted, self.deafened);
+            self.send(Call::SetSelf { muted, deafened }).await;
+        }
+        match self.channel {
+            wanted if wanted == channel => {}
+            Some(channel) => self.request(Call::Join { channel }, Pending::Join(channel, None)).await,
+            None => drop(self.send(Call::Leave {}).await),
+        }
+        if let Some(reply) = reply {
+            let _ = reply.send(Ok(()));
         }
     }
 
@@ -305,6 +340,10 @@ impl Engine {
             // The connection closes next, by itself.
             ServerMessage::Failure { id: None, error } if error.code == ErrorCode::LoginRevoked => {
                 self.goodbye = Some(error.into());
+            }
+            // A server of before the tunnel. Nobody asked for anything.
+            ServerMessage::Failure { id: None, error } if error.code == ErrorCode::BinaryNotAllowed => {
+                self.voice.refuse_tunnel();
             }
             ServerMessage::Failure { id: None, error } => self.tell(Event::Problem(error.into())),
             ServerMessage::Event(ServerEvent::ChannelKey(key)) => self.voice.install(key),
@@ -392,11 +431,27 @@ impl Engine {
         self.tell(Event::Levels(levels));
     }
 
-    fn tick_statistics(&mut self) {
+    async fn tick_statistics(&mut self) {
+        if self.lost_at.is_some_and(|at| at.elapsed() >= SESSION_GRACE) {
+            // The server has ended the session by now.
+            self.lost_at = None;
+            self.voice.disconnect().await;
+        }
+        self.look_at_network();
         self.voice.expire_keys();
         if self.voice.is_open() {
             let statistics = self.voice.statistics();
             self.tell(Event::Statistics(statistics));
+        }
+    }
+
+    /// A control socket of the network before is as good as dead, and nobody says so.
+    fn look_at_network(&mut self) {
+        if let Link::Online { check, .. } = &self.link {
+            let network = self.voice.network();
+            if std::mem::replace(&mut self.network, network) != network {
+                check.notify_one();
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use ts_rs::TS;
 use voip_protocol::{ChannelId, SessionId, control::MembersChange};
 
-use crate::{ClientError, Room};
+use crate::{ClientError, Room, voice::Way};
 
 /// Something happened.
 #[derive(Clone, Debug, Serialize, TS)]
@@ -107,10 +107,20 @@ pub struct Statistics {
     /// Times that the speaker asked for sound and there was none ready.
     #[ts(type = "number")]
     pub device_underruns: u64,
-    /// Round trip to the server on UDP, in milliseconds; null before the first answer.
+    /// How voice gets to the server and back.
+    pub way: Way,
+    /// Round trip to the server this way, smoothed, in milliseconds; null before the first answer.
     pub rtt_ms: Option<f32>,
-    /// Share of pings of the last half minute that were lost either way, 0 to 1.
+    /// The shortest of the last round trips, in milliseconds.
+    pub rtt_min_ms: Option<f32>,
+    /// How far round trips stray from the smoothed one, in milliseconds.
+    pub jitter_ms: f32,
+    /// Share of the last 64 pings that were not answered, 0 to 1.
     pub ping_loss: f32,
+    /// Share of pings that was lost on the way to the server, 0 to 1.
+    pub loss_up: f32,
+    /// Share of answers that was lost on the way back, 0 to 1.
+    pub loss_down: f32,
     /// Whoever was heard in this connection.
     pub talkers: Vec<TalkerStatistics>,
 }

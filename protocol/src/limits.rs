@@ -59,6 +59,11 @@ pub const ROLE_NAME_CHARS: std::ops::RangeInclusive<usize> = 1..=64;
 /// Depth of the channel tree.
 pub const MAX_CHANNEL_DEPTH: usize = 16;
 
+/// A session whose connection is lost without a word waits so long for its client to come back, in milliseconds.
+pub const SESSION_GRACE_MS: u64 = 10_000;
+/// Header of the request for `/control` by which a client asks for that: `new`, or the number of its session.
+pub const SESSION_HEADER: &str = "voip-session";
+
 /// Replay window of a voice session, in packets.
 pub const REPLAY_WINDOW: u32 = 1024;
 /// Leaves of a channel within this time share one new epoch, in milliseconds.

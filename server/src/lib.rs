@@ -28,7 +28,7 @@ pub use store::{Store, StoreError};
 
 use crate::{
     auth::{Accounts, Limits, Passwords, Policy, Tokens},
-    control::Control,
+    control::{Control, Tunnels},
     door::Door,
     hub::{Hub, HubHandle, Tenant},
     metrics::Metrics,
@@ -82,6 +82,7 @@ pub async fn run(
         0 => listeners.voice_port(),
         mapped => mapped,
     };
+    let tunnels = Arc::new(Tunnels::new(listeners.voice.local_addr()?));
     let voice = VoicePlane::default();
     let voice_thread = VoiceThread::spawn(listeners.voice, voice.clone(), config.voice.rates())?;
     let entropy = move |bytes: &mut [u8]| {
@@ -112,6 +113,7 @@ pub async fn run(
         hub,
         sockets: sockets.clone(),
         voice,
+        tunnels,
         door: Arc::clone(&door),
         bounds: config.limits,
         metrics: Arc::new(Metrics::default()),

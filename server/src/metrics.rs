@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{door::DoorFigures, store::PoolFigures, voice::VoiceFigures};
+use crate::{control::TunnelFigures, door::DoorFigures, store::PoolFigures, voice::VoiceFigures};
 
 /// Media type of [`Metrics::encode`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -135,6 +135,8 @@ pub struct Scrape {
     pub voice: VoiceFigures,
     /// From the receipt of a voice packet until it is handed to the system for the last of its listeners.
     pub forwarding: LatencyFigures,
+    /// Voice on the control socket.
+    pub tunnels: TunnelFigures,
 }
 
 impl Metrics {
@@ -162,8 +164,17 @@ struct Figures {
 impl Collector for Figures {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Out(encoder);
-        let Scrape { pool, active_sessions, connected, channels, audit_writes, door, voice, forwarding } =
-            self.scrape;
+        let Scrape {
+            pool,
+            active_sessions,
+            connected,
+            channels,
+            audit_writes,
+            door,
+            voice,
+            forwarding,
+            tunnels,
+        } = self.scrape;
 
         out.gauge(
             "database_up",
@@ -229,6 +240,12 @@ impl Collector for Figures {
         ];
         out.counters("voice_packets_dropped", "Datagrams that went nowhere", ("reason", dropped))?;
         out.counter("voice_bytes_dropped", "Bytes of the datagrams that were dropped", dropped_bytes)?;
+        out.gauge("voice_tunnels", "Connections whose voice goes over the control socket", tunnels.open)?;
+        out.counter(
+            "voice_tunnel_frames_dropped",
+            "Voice that a control socket was too slow for",
+            tunnels.frames_dropped,
+        )?;
         out.histogram(
             "voice_forwarding_latency",
             "From the receipt of a voice packet until it is sent to the last of its listeners",
@@ -334,6 +351,7 @@ mod tests {
             door: DoorFigures { open: 9, handshaking: 2, refused_rate: 3, ..DoorFigures::default() },
             voice: VoiceFigures { received: 9, bad_tag: 7, rate_limited: 3, ..VoiceFigures::default() },
             forwarding: LatencyFigures::default(),
+            tunnels: TunnelFigures { open: 2, frames_dropped: 3 },
         }
     }
 
@@ -366,6 +384,8 @@ mod tests {
             "voip_voice_packets_dropped_total{reason=\"bad_tag\"} 7",
             "voip_voice_packets_dropped_total{reason=\"rate_limited\"} 3",
             "voip_voice_packets_dropped_total{reason=\"send_failed\"} 0",
+            "voip_voice_tunnels 2",
+            "voip_voice_tunnel_frames_dropped_total 3",
             "voip_voice_forwarding_latency_seconds_bucket{le=\"+Inf\"} 0",
         ] {
             assert!(text.lines().any(|there| there == line), "{line} is not in\n{text}");

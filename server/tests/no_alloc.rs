@@ -77,7 +77,7 @@ fn voice_and_pings_pass_without_an_allocation() {
         let mark = tag.tag(&packet[..length]);
         packet[length..length + 8].copy_from_slice(&mark);
         clients[talker as usize].send_to(&packet[..length + 8], to).unwrap();
-        let ping = Ping { session: SessionId(talker), sequence, client_time: 0 };
+        let ping = Ping { session: SessionId(talker), sequence, client_time: 0, follow: true };
         clients[talker as usize].send_to(&ping.to_bytes(&tag), to).unwrap();
         clients[talker as usize].send_to(b"nonsense", to).unwrap();
     };

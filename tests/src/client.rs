@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::{sync::broadcast, task::JoinHandle};
 use voip_client::{
     ClientError, Connection, Engine, EngineConfig, EngineHandle, Event, Login, Register, Statistics,
-    TalkMode, VoiceSettings, audio::Scripted,
+    TalkMode, VoiceSettings, audio::Scripted, voice::Way,
 };
 use voip_protocol::{Address, ChannelId, Fingerprint};
 
@@ -76,6 +76,11 @@ impl TestClient {
     /// Counters, now.
     pub async fn statistics(&self) -> Statistics {
         self.handle.state().await.unwrap().statistics
+    }
+
+    /// The way that its voice takes.
+    pub async fn way(&self) -> Way {
+        self.statistics().await.way
     }
 
     /// Waits for an event.

@@ -9,6 +9,8 @@ pub mod database;
 pub mod likeness;
 #[cfg(target_os = "linux")]
 pub mod load;
+#[cfg(target_os = "linux")]
+pub mod netns;
 pub mod postgres;
 pub mod process;
 pub mod raw;
@@ -17,3 +19,4 @@ pub mod rest;
 pub mod server;
 pub mod speech;
 pub mod wait;
+pub mod wire;

@@ -76,8 +76,13 @@ impl RawClient {
 
     /// Sends a ping.
     pub fn ping(&self, sequence: u32) {
-        let ping = Ping { session: self.session(), sequence, client_time: 0 };
-        self.voice.send(&ping.to_bytes(&self.tag())).unwrap();
+        self.voice.send(&self.ping_packet(sequence, true)).unwrap();
+    }
+
+    /// A ping, or a probe that is not to be followed.
+    pub fn ping_packet(&self, sequence: u32, follow: bool) -> Vec<u8> {
+        let ping = Ping { session: self.session(), sequence, client_time: 0, follow };
+        ping.to_bytes(&self.tag()).to_vec()
     }
 
     /// Asks, and returns the answer as it came.
@@ -124,6 +129,22 @@ impl RawClient {
     /// The next message; none at the end of the connection.
     pub async fn next(&mut self) -> Option<ServerMessage> {
         next(&mut self.socket).await
+    }
+
+    /// Sends a voice packet or a ping over the control socket.
+    pub async fn send_by_tunnel(&mut self, packet: Vec<u8>) {
+        self.socket.send(Message::binary(packet)).await.unwrap();
+    }
+
+    /// The next voice packet or pong that comes over the control socket.
+    pub async fn next_by_tunnel(&mut self) -> Vec<u8> {
+        loop {
+            let message =
+                tokio::time::timeout(LIMIT, self.socket.next()).await.expect("nothing comes by the tunnel");
+            if let Message::Binary(packet) = message.unwrap().unwrap() {
+                return packet.to_vec();
+            }
+        }
     }
 
     /// The next message that is an error.

@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU16, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering},
     },
     thread,
     time::Duration,
@@ -28,6 +28,7 @@ pub struct Relay {
     /// The port that clients are told.
     pub port: u16,
     server_port: Arc<AtomicU16>,
+    generation: Arc<AtomicU32>,
     shared: Arc<Mutex<Shared>>,
     stop: Arc<AtomicBool>,
 }
@@ -48,12 +49,14 @@ impl Relay {
         let relay = Self {
             port: socket.local_addr().unwrap().port(),
             server_port: Arc::default(),
+            generation: Arc::default(),
             shared: Arc::new(Mutex::new(Shared { rule: Box::new(pass), capture: Vec::new() })),
             stop: Arc::default(),
         };
         let (server_port, shared, stop) =
             (relay.server_port.clone(), relay.shared.clone(), relay.stop.clone());
-        thread::spawn(move || serve(&Arc::new(socket), &server_port, &shared, &stop));
+        let generation = relay.generation.clone();
+        thread::spawn(move || serve(&Arc::new(socket), &server_port, &generation, &shared, &stop));
         relay
     }
 
@@ -70,6 +73,11 @@ impl Relay {
     /// From now on packets pass as they are.
     pub fn pass(&self) {
         self.rule(pass);
+    }
+
+    /// As a router that lost its table: each client gets another address, and nothing comes to the old one any more.
+    pub fn rebind(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
     /// All packets that came in since the last call.
@@ -101,23 +109,36 @@ fn handle(shared: &Mutex<Shared>, way: Way, packet: &[u8]) -> Vec<Vec<u8>> {
 fn serve(
     socket: &Arc<UdpSocket>,
     server_port: &AtomicU16,
+    generation: &Arc<AtomicU32>,
     shared: &Arc<Mutex<Shared>>,
     stop: &Arc<AtomicBool>,
 ) {
     // Each client keeps an address of its own behind the relay.
     let mut ways: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
+    let mut current = generation.load(Ordering::Relaxed);
     let mut buffer = [0; 2048];
     while !stop.load(Ordering::Relaxed) {
         let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
+        let now = generation.load(Ordering::Relaxed);
+        if std::mem::replace(&mut current, now) != now {
+            ways.clear();
+        }
         let way = ways.entry(from).or_insert_with(|| {
             let up = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
             up.set_read_timeout(Some(TICK)).unwrap();
             up.connect((Ipv4Addr::LOCALHOST, server_port.load(Ordering::Relaxed))).unwrap();
             let (socket, up_too, shared, stop) = (socket.clone(), up.clone(), shared.clone(), stop.clone());
+            let (generation, made_in) = (generation.clone(), current);
             thread::spawn(move || {
                 let mut buffer = [0; 2048];
                 while !stop.load(Ordering::Relaxed) {
+                    if generation.load(Ordering::Relaxed) != made_in {
+                        return;
+                    }
                     let Ok(length) = up_too.recv(&mut buffer) else { continue };
+                    if generation.load(Ordering::Relaxed) != made_in {
+                        return;
+                    }
                     for packet in handle(&shared, Way::Down, &buffer[..length]) {
                         let _ = socket.send_to(&packet, from);
                     }

@@ -78,7 +78,7 @@ impl TestServer {
         }
         let shutdown = CancellationToken::new();
         let server = Self {
-            address: Address { host: "127.0.0.1".into(), port: listeners.control_port() },
+            address: Address { host: config.server.bind_address.to_string(), port: listeners.control_port() },
             fingerprint: Identity::load_or_create(&config.data_dir).unwrap().fingerprint(),
             voice_port: listeners.voice_port(),
             store: store.clone(),

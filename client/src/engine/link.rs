@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     task::JoinHandle,
     time::{Instant, timeout},
 };
 use voip_protocol::{
-    Address, Token,
+    Address, SessionId, Token,
     control::{Request, ServerEvent, ServerMessage, Snapshot},
 };
 
@@ -37,6 +37,8 @@ pub(super) enum Link {
     Online {
         /// What to ask.
         requests: mpsc::Sender<Request>,
+        /// Told when the network has changed.
+        check: Arc<Notify>,
         /// What the server says.
         messages: mpsc::Receiver<Result<ServerMessage, ClientError>>,
     },
@@ -77,12 +79,13 @@ pub(super) enum Step {
 }
 
 impl Link {
-    pub(super) fn trying(account: &Arc<Account>, reply: Option<Reply>) -> Self {
-        Self::Trying { attempt: Attempt(tokio::spawn(open(Arc::clone(account)))), reply }
+    /// Begins an attempt; `session` is the one that is to go on.
+    pub(super) fn trying(account: &Arc<Account>, session: Option<SessionId>, reply: Option<Reply>) -> Self {
+        Self::Trying { attempt: Attempt(tokio::spawn(open(Arc::clone(account), session))), reply }
     }
 
     pub(super) fn online(socket: ControlSocket) -> Self {
-        Self::Online { requests: socket.requests, messages: socket.messages }
+        Self::Online { requests: socket.requests, check: socket.check, messages: socket.messages }
     }
 
     /// Waits for the next step. Cancelling loses nothing.
@@ -117,17 +120,23 @@ impl Link {
     }
 }
 
-async fn open(account: Arc<Account>) -> Result<Opened, ClientError> {
+async fn open(account: Arc<Account>, session: Option<SessionId>) -> Result<Opened, ClientError> {
     let token = account.token(None).await?;
-    match connect(&account, &token).await {
-        Err(error) if is_stale(&error) => connect(&account, &account.token(Some(token)).await?).await,
+    match connect(&account, &token, session).await {
+        Err(error) if is_stale(&error) => {
+            connect(&account, &account.token(Some(token)).await?, session).await
+        }
         result => result,
     }
 }
 
-async fn connect(account: &Account, token: &Token) -> Result<Opened, ClientError> {
+async fn connect(
+    account: &Account,
+    token: &Token,
+    session: Option<SessionId>,
+) -> Result<Opened, ClientError> {
     let address = account.address();
-    let mut socket = connect_control(address, account.fingerprint(), token.expose()).await?;
+    let mut socket = connect_control(address, account.fingerprint(), token.expose(), session).await?;
     let snapshot = snapshot(&mut socket, address).await?;
     Ok(Opened { socket, snapshot })
 }

@@ -4,7 +4,6 @@
 
 use std::{
     collections::HashMap,
-    io,
     net::UdpSocket,
     sync::{
         Arc,
@@ -25,12 +24,14 @@ use voip_protocol::{
 use super::{
     clock::{ClockFilter, ServerClock, ticks},
     keys::EpochSecret,
-    pinger::Pinger,
     playback::HeardFrame,
+    socket::{Renewal, VoiceSocket},
+    uplink::UplinkShared,
+    way::{Quality, Way, Ways},
 };
 
-/// The thread looks at its timers at least this often.
-const TICK: Duration = Duration::from_millis(20);
+/// However many packets come, the timers are not looked at more often than this.
+const TEND_EVERY: Duration = Duration::from_millis(5);
 
 /// What the engine reads.
 #[derive(Debug, Default)]
@@ -41,31 +42,48 @@ pub struct DownlinkFigures {
     pub rejected: AtomicU64,
     /// Frames that the playback thread was too slow to take.
     pub overflowed: AtomicU64,
-    /// Smoothed round trip, in microseconds; 0: not known.
-    rtt_us: AtomicU32,
-    /// Pings lost, in millionths.
-    loss_ppm: AtomicU32,
+    /// Of [`Quality`], in its order: times in microseconds, 0 where they are not known; shares in millionths.
+    quality: [AtomicU32; 6],
 }
 
 impl DownlinkFigures {
-    /// Smoothed round trip.
-    pub fn rtt(&self) -> Option<Duration> {
-        match self.rtt_us.load(Ordering::Relaxed) {
-            0 => None,
-            us => Some(Duration::from_micros(u64::from(us))),
+    /// What the pings say of the way in use.
+    pub fn quality(&self) -> Quality {
+        let [rtt, rtt_min, jitter, loss, loss_up, loss_down] =
+            self.quality.each_ref().map(|figure| figure.load(Ordering::Relaxed));
+        let time = |us: u32| Duration::from_micros(u64::from(us));
+        let known = |us| (us != 0).then(|| time(us));
+        let share = |ppm: u32| ppm as f32 / 1e6;
+        Quality {
+            rtt: known(rtt),
+            rtt_min: known(rtt_min),
+            jitter: time(jitter),
+            loss: share(loss),
+            loss_up: share(loss_up),
+            loss_down: share(loss_down),
         }
     }
 
-    /// Share of pings lost, 0 to 1.
-    pub fn ping_loss(&self) -> f32 {
-        self.loss_ppm.load(Ordering::Relaxed) as f32 / 1e6
+    fn tell(&self, quality: &Quality) {
+        let us = |time: Duration| time.as_micros().min(u128::from(u32::MAX)) as u32;
+        let known = |time: Option<Duration>| time.map_or(0, |time| us(time).max(1));
+        let ppm = |share: f32| (share * 1e6) as u32;
+        let Quality { rtt, rtt_min, jitter, loss, loss_up, loss_down } = *quality;
+        let figures = [known(rtt), known(rtt_min), us(jitter), ppm(loss), ppm(loss_up), ppm(loss_down)];
+        for (figure, value) in self.quality.iter().zip(figures) {
+            figure.store(value, Ordering::Relaxed);
+        }
     }
 }
 
 /// What the thread works with.
 pub struct Reception {
-    /// Connected to the server's voice port.
-    pub socket: Arc<UdpSocket>,
+    /// To the server, whichever way.
+    pub socket: Arc<VoiceSocket>,
+    /// Begins with this way.
+    pub way: Way,
+    /// Whether voice is sent, and how much.
+    pub sent: Arc<UplinkShared>,
     /// One's own session.
     pub session: SessionId,
     /// Tags the pings.
@@ -88,20 +106,18 @@ pub struct Downlink {
 
 impl Downlink {
     /// Starts to receive; opened frames go into `frames`.
-    pub fn spawn(
-        reception: Reception,
-        frames: Producer<HeardFrame>,
-    ) -> Result<Self, (io::Error, Producer<HeardFrame>)> {
-        if let Err(error) = reception.socket.set_read_timeout(Some(TICK)) {
-            return Err((error, frames));
-        }
+    pub fn spawn(reception: Reception, frames: Producer<HeardFrame>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let receiver = Receiver {
             epochs: Vec::new(),
             source: reception.epochs.load_full(),
             keys: HashMap::new(),
             windows: HashMap::new(),
-            pinger: Pinger::new(Instant::now()),
+            ways: Ways::new(reception.way, reception.socket.has_tunnel()),
+            socket: reception.socket.current(),
+            renewal: Renewal::new(),
+            tend_at: Instant::now(),
+            frames_sent: 0,
             filter: ClockFilter::default(),
             started: Instant::now(),
             frames,
@@ -112,7 +128,7 @@ impl Downlink {
             .name("voice-receive".into())
             .spawn(move || receiver.run(&stopped))
             .expect("the system lets a process have one more thread");
-        Ok(Self { stop, thread })
+        Self { stop, thread }
     }
 
     /// Stops, and gives the ring back for the next connection; none if the thread died.
@@ -124,12 +140,18 @@ impl Downlink {
 
 struct Receiver {
     reception: Reception,
+    /// The one that `reception.socket` has now.
+    socket: Arc<UdpSocket>,
+    renewal: Renewal,
+    ways: Ways,
+    tend_at: Instant,
+    /// Frames that had been sent at the last look.
+    frames_sent: u64,
     /// The list that `epochs` was made of.
     source: Arc<Vec<EpochSecret>>,
     epochs: Vec<EpochSecret>,
     keys: HashMap<(ContextId, Epoch, SessionId), OpeningKey>,
     windows: HashMap<SessionId, ReplayWindow>,
-    pinger: Pinger,
     filter: ClockFilter,
     started: Instant,
     frames: Producer<HeardFrame>,
@@ -140,42 +162,75 @@ impl Receiver {
         self.epochs.clone_from(&self.source);
         let mut buffer = [0; MAX_VOICE_PACKET + 1];
         while !stop.load(Ordering::Relaxed) {
-            self.ping();
+            let now = Instant::now();
+            if now >= self.tend_at {
+                self.tend_at = now + TEND_EVERY;
+                self.tend(now);
+            }
             // Errors are time-outs, or a server's port that is closed: it is asked again by the next ping.
-            if let Ok(length) = self.reception.socket.recv(&mut buffer) {
-                let now = Instant::now();
-                let right = match kind_of(&buffer[..length]) {
-                    Ok(Kind::Voice) => self.voice(&mut buffer[..length], now),
-                    Ok(Kind::Pong) => self.pong(&buffer[..length], now),
-                    _ => None,
-                };
-                if right.is_none() {
-                    self.reception.figures.rejected.fetch_add(1, Ordering::Relaxed);
-                }
+            let Ok((length, from)) = self.socket.recv_from(&mut buffer) else { continue };
+            let (now, datagram) = (Instant::now(), &mut buffer[..length]);
+            let right = match (self.reception.socket.way_of(from), kind_of(datagram)) {
+                (Some(_), Ok(Kind::Voice)) => self.voice(datagram, now),
+                (Some(way), Ok(Kind::Pong)) => self.pong(datagram, way, now),
+                _ => None,
+            };
+            if right.is_none() {
+                self.reception.figures.rejected.fetch_add(1, Ordering::Relaxed);
             }
         }
         self.frames
     }
 
-    fn ping(&mut self) {
-        let now = Instant::now();
-        if let Some(sequence) = self.pinger.due(now) {
+    /// Looks after the way, the socket and the pings.
+    fn tend(&mut self, now: Instant) {
+        let socket = &self.reception.socket;
+        self.ways.set_tunnel(socket.has_tunnel());
+        let sent = self.reception.sent.frames_sent.load(Ordering::Relaxed);
+        if sent != self.frames_sent {
+            self.frames_sent = sent;
+            self.ways.spoke(now);
+        }
+        while let Some(order) = self.ways.due(now) {
+            let Reception { socket, session, uplink, .. } = &self.reception;
+            let changed = socket.way() != self.ways.way();
+            if changed {
+                tracing::info!(way = ?self.ways.way(), "voice goes another way");
+                socket.set_way(self.ways.way());
+            }
             let client_time = ticks(now.saturating_duration_since(self.started));
-            let ping = Ping { session: self.reception.session, sequence, client_time };
+            let ping =
+                Ping { session: *session, sequence: order.sequence, client_time, follow: order.follow };
             // A ping that cannot be sent is a ping that is lost.
-            let _ = self.reception.socket.send(&ping.to_bytes(&self.reception.uplink));
-            let loss = (self.pinger.loss(now) * 1e6) as u32;
-            self.reception.figures.loss_ppm.store(loss, Ordering::Relaxed);
+            let _ = socket.send_by(order.way, &ping.to_bytes(uplink));
+            self.tell_quality(now);
+            // A router may have lost track of the old port.
+            self.renew(changed && order.way == Way::Tunnel, now);
+        }
+        self.renew(false, now);
+    }
+
+    fn renew(&mut self, wished: bool, now: Instant) {
+        if self.renewal.renew(&self.reception.socket, wished, now) {
+            self.socket = self.reception.socket.current();
+            self.ways.ping_at_once();
         }
     }
 
-    fn pong(&mut self, datagram: &[u8], now: Instant) -> Option<()> {
+    fn pong(&mut self, datagram: &[u8], way: Way, now: Instant) -> Option<()> {
         let pong = Pong::parse(self.reception.downlink.check(datagram)?).ok()?;
-        let rtt = self.pinger.pong(pong.sequence, now)?;
+        let rtt = self.ways.pong(pong.sequence, pong.pings_received, now)?;
         self.filter.sample(&self.reception.clock, now, rtt, pong.server_time);
-        let smooth = self.pinger.rtt().unwrap_or(rtt).as_micros().clamp(1, u128::from(u32::MAX));
-        self.reception.figures.rtt_us.store(smooth as u32, Ordering::Relaxed);
+        if way == Way::Udp {
+            self.renewal.works();
+        }
+        self.tell_quality(now);
         Some(())
+    }
+
+    /// A few times a second.
+    fn tell_quality(&self, now: Instant) {
+        self.reception.figures.tell(&self.ways.quality(now));
     }
 
     fn voice(&mut self, datagram: &mut [u8], now: Instant) -> Option<()> {
@@ -207,6 +262,8 @@ impl Receiver {
         let mut bytes = [0; MAX_OPUS_FRAME];
         bytes.get_mut(..opus.len())?.copy_from_slice(opus);
         self.reception.figures.received.fetch_add(1, Ordering::Relaxed);
+        let lasts = Duration::from_micros(header.duration.samples() as u64 * 1_000 / 48);
+        self.ways.heard(lasts, header.last_of_burst, now);
         let heard = HeardFrame {
             session: talker,
             sequence: header.sequence,

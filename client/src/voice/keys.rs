@@ -39,6 +39,10 @@ const MOST: usize = 4;
 impl KeyRing {
     /// The server announced a key.
     pub fn install(&mut self, key: ChannelKey, now: Instant) {
+        if self.epochs.iter().any(|known| (known.context, known.epoch) == (key.context, key.epoch)) {
+            // Said again to somebody who was away for a moment.
+            return;
+        }
         let seals_from = now + Duration::from_millis(key.switch_after_ms);
         if self.epochs.last().is_some_and(|newest| newest.context != key.context) {
             // Another channel: what was spoken in the one before is not for these ears any more.
@@ -109,6 +113,8 @@ mod tests {
         assert!(ring.sealing(start).is_none());
         ring.install(key(1, 7, 0), start);
         assert_eq!(ring.sealing(start).unwrap().epoch, Epoch(7));
+        ring.install(key(1, 7, 0), start);
+        assert_eq!(opening(&ring), [7]);
         ring.install(key(1, 8, 500), at(1_000));
         assert_eq!(ring.sealing(at(1_499)).unwrap().epoch, Epoch(7));
         assert_eq!(ring.sealing(at(1_500)).unwrap().epoch, Epoch(8));

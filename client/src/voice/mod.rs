@@ -4,18 +4,19 @@ mod capture;
 mod clock;
 mod downlink;
 mod keys;
-mod pinger;
 mod playback;
+mod socket;
 mod uplink;
+mod way;
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
@@ -23,7 +24,8 @@ use rtrb::{Producer, RingBuffer};
 use tokio::task::spawn_blocking;
 use voip_protocol::{
     SessionId,
-    control::{ChannelKey, VoiceSession},
+    control::{ChannelKey, Snapshot, VoiceSession},
+    secret::TagSecret,
     voice::TagKey,
 };
 
@@ -32,17 +34,18 @@ pub use clock::{ServerClock, ticks};
 use downlink::{Downlink, DownlinkFigures, Reception};
 pub use keys::{EpochSecret, KeyRing};
 pub use playback::{HeardFrame, OpenOutput, Playback, PlaybackControls, PlaybackStatistics, ServerTicks};
+use socket::VoiceSocket;
 use uplink::{Line, Uplink, UplinkShared};
+pub use way::{Order, Quality, Way, Ways};
 
 use crate::{
     AudioState, ClientError, Levels, Statistics, TalkMode, VoiceSettings,
     audio::{AudioError, Backend},
+    net::TunnelEnd,
 };
 
 /// Opened frames that may wait for the playback thread: a second of ten talkers.
 const HEARD_FRAMES: usize = 1_000;
-/// A send that the system does not take within this time is given up: the next frame is due.
-const SEND_TIMEOUT: Duration = Duration::from_millis(2);
 /// Samples of a frame of statistics: overruns are told in these, 10 ms at 48 kHz.
 const FRAME: u64 = 480;
 
@@ -57,6 +60,8 @@ pub struct Voice {
     audio: Arc<Mutex<AudioState>>,
     threads: Option<Threads>,
     line: Option<Connection>,
+    /// The way that the last connection ended with.
+    way: Way,
 }
 
 /// While devices are wanted.
@@ -70,7 +75,8 @@ struct Threads {
 /// While there is a session.
 struct Connection {
     session: SessionId,
-    socket: Arc<UdpSocket>,
+    secret: TagSecret,
+    socket: Arc<VoiceSocket>,
     tag: Arc<TagKey>,
     sequence: Arc<AtomicU32>,
     keys: KeyRing,
@@ -94,6 +100,7 @@ impl Voice {
             audio: Arc::default(),
             threads: None,
             line: None,
+            way: Way::default(),
         }
     }
 
@@ -139,47 +146,36 @@ impl Voice {
     pub async fn connect(
         &mut self,
         server: SocketAddr,
+        tunnel: Option<TunnelEnd>,
         session: SessionId,
         keys: &VoiceSession,
     ) -> io::Result<()> {
         self.disconnect().await;
-        let any = match server.ip() {
-            IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
-        };
-        let socket = UdpSocket::bind((any, 0))?;
-        socket.connect(server)?;
-        socket.set_write_timeout(Some(SEND_TIMEOUT))?;
-        let socket = Arc::new(socket);
+        let socket = Arc::new(VoiceSocket::open(server, tunnel)?);
         let tag = Arc::new(TagKey::new(&keys.uplink));
         let epochs: Arc<ArcSwap<Vec<EpochSecret>>> = Arc::default();
         let figures: Arc<DownlinkFigures> = Arc::default();
         self.clock.forget();
         self.playback.clear();
         self.uplink.frames_sent.store(0, Ordering::Relaxed);
-        let downlink = match self.threads.as_mut().and_then(|threads| threads.frames.take()) {
-            None => None,
-            Some(frames) => {
-                let reception = Reception {
-                    socket: Arc::clone(&socket),
-                    session,
-                    uplink: Arc::clone(&tag),
-                    downlink: TagKey::new(&keys.downlink),
-                    epochs: Arc::clone(&epochs),
-                    clock: Arc::clone(&self.clock),
-                    figures: Arc::clone(&figures),
-                };
-                Some(Downlink::spawn(reception, frames).map_err(|(error, frames)| {
-                    if let Some(threads) = &mut self.threads {
-                        threads.frames = Some(frames);
-                    }
-                    error
-                })?)
-            }
-        };
+        let downlink = self.threads.as_mut().and_then(|threads| threads.frames.take()).map(|frames| {
+            let reception = Reception {
+                socket: Arc::clone(&socket),
+                way: self.way,
+                sent: Arc::clone(&self.uplink),
+                session,
+                uplink: Arc::clone(&tag),
+                downlink: TagKey::new(&keys.downlink),
+                epochs: Arc::clone(&epochs),
+                clock: Arc::clone(&self.clock),
+                figures: Arc::clone(&figures),
+            };
+            Downlink::spawn(reception, frames)
+        });
         let sequence = Arc::default();
         self.line = Some(Connection {
             session,
+            secret: keys.uplink.clone(),
             socket,
             tag,
             sequence,
@@ -191,14 +187,44 @@ impl Voice {
         Ok(())
     }
 
+    /// The session that voice goes on in, also while there is no control socket.
+    pub fn session(&self) -> Option<SessionId> {
+        self.line.as_ref().map(|line| line.session)
+    }
+
+    /// There is a control socket again. True if it is for the session that voice goes on in: all stays as it is, but
+    /// for the tunnel.
+    pub fn resume(&self, snapshot: &Snapshot, tunnel: Option<TunnelEnd>) -> bool {
+        let Some(line) = &self.line else { return false };
+        let same = line.session == snapshot.session && line.secret == snapshot.voice.uplink;
+        if same {
+            line.socket.set_tunnel(tunnel);
+        }
+        same
+    }
+
+    /// Changes when the network seems to be another.
+    pub fn network(&self) -> Option<(u32, Option<IpAddr>)> {
+        self.line.as_ref().map(|line| line.socket.network())
+    }
+
     /// Leaves the voice plane.
     pub async fn disconnect(&mut self) {
         self.uplink.line.store(None);
-        if let Some(downlink) = self.line.take().and_then(|line| line.downlink) {
+        let Some(line) = self.line.take() else { return };
+        self.way = line.socket.way();
+        if let Some(downlink) = line.downlink {
             let frames = spawn_blocking(move || downlink.stop()).await.ok().flatten();
             if let Some(threads) = &mut self.threads {
                 threads.frames = frames;
             }
+        }
+    }
+
+    /// The server takes no voice on the control socket: it is of an older version.
+    pub fn refuse_tunnel(&self) {
+        if let Some(line) = &self.line {
+            line.socket.set_tunnel(None);
         }
     }
 
@@ -279,8 +305,15 @@ impl Voice {
             let figures = &line.figures;
             statistics.frames_received = figures.received.load(Ordering::Relaxed);
             statistics.packets_rejected = figures.rejected.load(Ordering::Relaxed);
-            statistics.rtt_ms = figures.rtt().map(|rtt| rtt.as_secs_f32() * 1_000.0);
-            statistics.ping_loss = figures.ping_loss();
+            let quality = figures.quality();
+            let ms = |time: std::time::Duration| time.as_secs_f32() * 1_000.0;
+            statistics.way = line.socket.way();
+            statistics.rtt_ms = quality.rtt.map(ms);
+            statistics.rtt_min_ms = quality.rtt_min.map(ms);
+            statistics.jitter_ms = ms(quality.jitter);
+            statistics.ping_loss = quality.loss;
+            statistics.loss_up = quality.loss_up;
+            statistics.loss_down = quality.loss_down;
         }
         statistics
     }

@@ -1,7 +1,6 @@
 //! From the encoder to the socket: seal, tag, send. Runs on the capture thread; locks and allocates nothing.
 
 use std::{
-    net::UdpSocket,
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -20,6 +19,7 @@ use super::{
     capture::{EncodedFrame, FrameSink},
     clock::{ServerClock, ticks},
     keys::EpochSecret,
+    socket::VoiceSocket,
 };
 
 /// Takes encoded frames to the server, while there is a [`Line`] to it.
@@ -40,7 +40,7 @@ pub struct UplinkShared {
 
 /// The way to the server for one session and one state of its keys.
 pub struct Line {
-    socket: Arc<UdpSocket>,
+    socket: Arc<VoiceSocket>,
     tag: Arc<TagKey>,
     /// Goes on over all lines of a session: a number used twice under one key would give the frames away.
     sequence: Arc<AtomicU32>,
@@ -52,7 +52,7 @@ pub struct Line {
 impl Line {
     /// For the epochs of one context, oldest first.
     pub fn new(
-        socket: Arc<UdpSocket>,
+        socket: Arc<VoiceSocket>,
         tag: Arc<TagKey>,
         sequence: Arc<AtomicU32>,
         session: SessionId,

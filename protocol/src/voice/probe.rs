@@ -9,6 +9,8 @@ use crate::SessionId;
 /// Length of a ping and of a pong, tag included, in bytes. Equal, so an answer is never larger than its question.
 pub const PROBE_LEN: usize = BODY_LEN + TAG_LEN;
 const BODY_LEN: usize = 24;
+/// Flag of a ping that is to be answered and not followed.
+const STAY: u8 = 1;
 
 /// A client's probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,9 @@ pub struct Ping {
     pub sequence: u32,
     /// The client's clock; comes back as it is.
     pub client_time: u32,
+    /// Whether voice for the session goes from now on to where this ping came from. Without it the ping is answered
+    /// and moves nothing: so a client finds out that a way works in both directions before it takes it.
+    pub follow: bool,
 }
 
 /// The server's answer.
@@ -39,16 +44,17 @@ pub struct Pong {
 impl Ping {
     /// The tagged datagram.
     pub fn to_bytes(&self, key: &TagKey) -> [u8; PROBE_LEN] {
-        write(Kind::Ping, [self.session.0, self.sequence, self.client_time, 0, 0], key)
+        let flags = if self.follow { 0 } else { STAY };
+        write(Kind::Ping, flags, [self.session.0, self.sequence, self.client_time, 0, 0], key)
     }
 
     /// Reads a datagram whose tag has been checked and cut off.
     pub fn parse(body: &[u8]) -> Result<Self, InvalidPacket> {
-        let [session, sequence, client_time, zero0, zero1] = read(Kind::Ping, body)?;
-        if zero0 | zero1 != 0 {
+        let (flags, [session, sequence, client_time, zero0, zero1]) = read(Kind::Ping, body)?;
+        if flags & !STAY != 0 || zero0 | zero1 != 0 {
             return Err(InvalidPacket::Flags);
         }
-        Ok(Self { session: SessionId(session), sequence, client_time })
+        Ok(Self { session: SessionId(session), sequence, client_time, follow: flags & STAY == 0 })
     }
 }
 
@@ -57,19 +63,22 @@ impl Pong {
     pub fn to_bytes(&self, key: &TagKey) -> [u8; PROBE_LEN] {
         let numbers =
             [self.session.0, self.sequence, self.client_time, self.server_time, self.pings_received];
-        write(Kind::Pong, numbers, key)
+        write(Kind::Pong, 0, numbers, key)
     }
 
     /// Reads a datagram whose tag has been checked and cut off.
     pub fn parse(body: &[u8]) -> Result<Self, InvalidPacket> {
-        let [session, sequence, client_time, server_time, pings_received] = read(Kind::Pong, body)?;
+        let (flags, [session, sequence, client_time, server_time, pings_received]) = read(Kind::Pong, body)?;
+        if flags != 0 {
+            return Err(InvalidPacket::Flags);
+        }
         Ok(Self { session: SessionId(session), sequence, client_time, server_time, pings_received })
     }
 }
 
-fn write(kind: Kind, numbers: [u32; 5], key: &TagKey) -> [u8; PROBE_LEN] {
+fn write(kind: Kind, flags: u8, numbers: [u32; 5], key: &TagKey) -> [u8; PROBE_LEN] {
     let mut bytes = [0; PROBE_LEN];
-    bytes[0] = kind.first_byte();
+    (bytes[0], bytes[1]) = (kind.first_byte(), flags);
     for (number, place) in numbers.iter().zip(bytes[4..BODY_LEN].chunks_exact_mut(4)) {
         place.copy_from_slice(&number.to_be_bytes());
     }
@@ -78,15 +87,16 @@ fn write(kind: Kind, numbers: [u32; 5], key: &TagKey) -> [u8; PROBE_LEN] {
     bytes
 }
 
-fn read(kind: Kind, body: &[u8]) -> Result<[u32; 5], InvalidPacket> {
+/// The flags, and the numbers.
+fn read(kind: Kind, body: &[u8]) -> Result<(u8, [u32; 5]), InvalidPacket> {
     let body: &[u8; BODY_LEN] = body.try_into().map_err(|_| InvalidPacket::Length)?;
     if kind_of(body)? != kind {
         return Err(InvalidPacket::Kind);
     }
-    if body[1..4] != [0; 3] {
+    if body[2..4] != [0; 2] {
         return Err(InvalidPacket::Flags);
     }
-    Ok([4, 8, 12, 16, 20].map(|at| be32(body, at)))
+    Ok((body[1], [4, 8, 12, 16, 20].map(|at| be32(body, at))))
 }
 
 #[cfg(test)]
@@ -98,10 +108,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trips(session: u32, sequence: u32, client_time: u32, server_time: u32, pings_received: u32) {
+        fn round_trips(
+            session: u32, sequence: u32, client_time: u32, follow: bool, server_time: u32, pings_received: u32,
+        ) {
             let key = TagKey::new(&TagSecret::new([3; 32]));
             let session = SessionId(session);
-            let ping = Ping { session, sequence, client_time };
+            let ping = Ping { session, sequence, client_time, follow };
             let bytes = ping.to_bytes(&key);
             prop_assert_eq!(session_of(&bytes), Ok(session));
             prop_assert_eq!(Ping::parse(key.check(&bytes).unwrap()), Ok(ping));

@@ -291,8 +291,11 @@ mod tests {
             SealingKey::derive(&secret, Epoch(2), header.session).seal(header, b"an Opus frame", &mut out);
         let tag = uplink.tag(&out[..length]);
         let vectors = include_str!("../../../docs/voice-packet.md");
-        let ping = Ping { session: header.session, sequence: 9, client_time: 0x00bc_614e }.to_bytes(&uplink);
-        for part in [&out[..HEADER_LEN], &out[HEADER_LEN..length], &tag[..], &ping[..]] {
+        let ping = |follow| {
+            Ping { session: header.session, sequence: 9, client_time: 0x00bc_614e, follow }.to_bytes(&uplink)
+        };
+        let (ping, probe) = (ping(true), ping(false));
+        for part in [&out[..HEADER_LEN], &out[HEADER_LEN..length], &tag[..], &ping[..], &probe[..]] {
             assert!(vectors.contains(&hex::encode(part)), "not in the document: {}", hex::encode(part));
         }
     }

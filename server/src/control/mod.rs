@@ -8,5 +8,7 @@ mod openapi;
 mod reply;
 mod routes;
 mod socket;
+mod tunnel;
 
 pub use routes::{Control, router};
+pub use tunnel::{TunnelFigures, Tunnels};

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     extract::{ConnectInfo, Request, State, WebSocketUpgrade},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{any, delete, get, patch, post},
@@ -14,17 +14,27 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use tokio_util::task::TaskTracker;
 use utoipa::{OpenApi, ToSchema};
-use voip_protocol::{ErrorCode, control::ErrorReply, limits::MAX_CONTROL_MESSAGE};
+use voip_protocol::{
+    ErrorCode, SessionId,
+    control::ErrorReply,
+    limits::{MAX_CONTROL_MESSAGE, SESSION_HEADER},
+};
 
 use super::{
-    admin_routes, allowance::Allowance, auth_routes, caller::Caller, openapi::Description, reply::Failure,
+    admin_routes,
+    allowance::Allowance,
+    auth_routes,
+    caller::Caller,
+    openapi::Description,
+    reply::Failure,
     socket,
+    tunnel::{Tunnel, Tunnels},
 };
 use crate::{
     auth::{Accounts, Limits},
     config::LimitsConfig,
     door::Door,
-    hub::{HubHandle, Visitor},
+    hub::{HubHandle, Lasting, Visitor},
     metrics::{CONTENT_TYPE, Metrics, Scrape},
     store::{DatabaseKind, PoolFigures},
     voice::{VoiceFigures, VoicePlane},
@@ -47,6 +57,8 @@ pub struct Control {
     pub sockets: TaskTracker,
     /// Voice plane, for its counters.
     pub voice: VoicePlane,
+    /// Voice on the control socket.
+    pub tunnels: Arc<Tunnels>,
     /// Figures for Prometheus.
     pub metrics: Arc<Metrics>,
     /// Whether others than this machine may read them.
@@ -174,6 +186,7 @@ pub(super) async fn metrics(
         door: control.door.figures(),
         voice: control.voice.counters.figures(),
         forwarding: control.voice.latency.figures(),
+        tunnels: control.tunnels.figures(),
     };
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], control.metrics.encode(&scrape)).into_response())
 }
@@ -181,21 +194,35 @@ pub(super) async fn metrics(
 async fn connect(
     State(control): State<Control>,
     Caller(caller): Caller,
+    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Failure> {
     let upgrade = upgrade.map_err(|_| {
         Failure::new(ErrorCode::MalformedMessage, "/control is a WebSocket: connect to it as one")
     })?;
+    let lasting = lasting(&headers)?;
     let visitor = Visitor { login: caller.login, roles: caller.role_ids(), account: caller.account };
     let upgrade = upgrade
         .max_message_size(MAX_CONTROL_MESSAGE)
         .max_frame_size(MAX_CONTROL_MESSAGE)
         .read_buffer_size(SOCKET_READ_BUFFER)
         .write_buffer_size(SOCKET_WRITE_BUFFER);
-    let Control { hub, sockets, bounds, metrics, .. } = control;
+    let Control { hub, sockets, tunnels, bounds, metrics, .. } = control;
     let allowance = Allowance::new(bounds.messages_per_second_by_connection, metrics);
     Ok(upgrade.on_upgrade(move |socket| {
-        let serving = socket::serve(socket, hub, visitor, allowance);
+        let serving = socket::serve(socket, hub, visitor, lasting, allowance, Tunnel::new(tunnels));
         sockets.track_future(serving)
     }))
+}
+
+/// What the client wants to become of its session when it loses this connection.
+fn lasting(headers: &HeaderMap) -> Result<Lasting, Failure> {
+    match headers.get(SESSION_HEADER).map(|value| value.to_str().unwrap_or_default()) {
+        None => Ok(Lasting::No),
+        Some("new") => Ok(Lasting::New),
+        Some(number) => number.parse().map(|number| Lasting::Resumed(SessionId(number))).map_err(|_| {
+            let message = format!("the header {SESSION_HEADER} is `new` or the number of a session");
+            Failure::new(ErrorCode::InvalidField, message)
+        }),
+    }
 }

@@ -11,8 +11,11 @@ use voip_protocol::{
     limits::MAX_CONTROL_MESSAGE,
 };
 
-use super::allowance::{Allowance, Verdict};
-use crate::hub::{HubHandle, Outgoing, Visitor};
+use super::{
+    allowance::{Allowance, Verdict},
+    tunnel::Tunnel,
+};
+use crate::hub::{HubHandle, Lasting, Outgoing, Visitor};
 
 /// A client is asked for a sign of life this often.
 const PING_EVERY: Duration = Duration::from_secs(15);
@@ -27,8 +30,15 @@ const AT_ONCE: usize = 64;
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visitor, mut allowance: Allowance) {
-    let mut connected = match hub.connect(visitor).await {
+pub(super) async fn serve(
+    mut socket: WebSocket,
+    hub: HubHandle,
+    visitor: Visitor,
+    lasting: Lasting,
+    mut allowance: Allowance,
+    mut tunnel: Tunnel,
+) {
+    let mut connected = match hub.connect(visitor, lasting).await {
         Ok(connected) => connected,
         Err(error) => return refuse(&mut socket, error).await,
     };
@@ -39,18 +49,31 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
     let started = Instant::now();
     let mut last_heard = started;
     let mut waiting = Vec::new();
+    // Whoever says goodbye, or is sent away, does not come back.
+    let mut lost = false;
     loop {
         tokio::select! {
             count = connected.outgoing.recv_many(&mut waiting, AT_ONCE) => {
-                if !carry_out(&mut socket, &mut waiting).await { break }
+                match carry_out(&mut socket, &mut waiting).await {
+                    Carried::All => {}
+                    Carried::Ended => break,
+                    Carried::Failed => {
+                        lost = true;
+                        break;
+                    }
+                }
                 if count == 0 {
                     let message = "you did not take your events in time: connect again";
                     refuse(&mut socket, ErrorBody::new(ErrorCode::TooSlow, message)).await;
                     break;
                 }
             },
-            message = socket.recv() => {
+            message = tunnel.recv(&mut socket) => {
                 last_heard = Instant::now();
+                // Voice has limits of its own, on the voice plane.
+                if let Some(Ok(Message::Binary(packet))) = &message && tunnel.take(packet) {
+                    continue;
+                }
                 let verdict = match message {
                     // Pings and pongs take time as well.
                     Some(Ok(_)) => allowance.spend(last_heard - started),
@@ -72,54 +95,78 @@ pub(super) async fn serve(mut socket: WebSocket, hub: HubHandle, visitor: Visito
                         Err((id, error)) => ServerMessage::Failure { id, error },
                     },
                     Some(Ok(Message::Binary(_))) => {
-                        let message = "binary messages have no meaning here: send JSON text";
+                        let message = "a binary message is a voice packet, and this is none: send JSON text";
                         ServerMessage::Failure { id: None, error: ErrorBody::new(ErrorCode::BinaryNotAllowed, message) }
                     }
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                     Some(Ok(Message::Close(_))) | None => break,
                     Some(Err(error)) => {
-                        if is_too_large(&error) {
+                        lost = !is_too_large(&error);
+                        if !lost {
                             let message = format!("a message may have {MAX_CONTROL_MESSAGE} bytes at most; the connection ends");
                             refuse(&mut socket, ErrorBody::new(ErrorCode::MessageTooLarge, message)).await;
                         }
                         break;
                     }
                 };
-                if !write(&mut socket, text(&answer)).await { break }
+                if !write(&mut socket, text(&answer)).await {
+                    lost = true;
+                    break;
+                }
             }
             _ = ping.tick() => {
+                tunnel.close_if_idle(Instant::now());
                 if last_heard.elapsed() > SILENCE || !write(&mut socket, Message::Ping(axum::body::Bytes::new())).await {
+                    lost = true;
                     break;
                 }
             }
         }
     }
-    hub.disconnect(session).await;
-    tracing::info!(%session, "disconnected");
+    drop(connected);
+    if lost {
+        hub.lost(session).await;
+    } else {
+        hub.disconnect(session).await;
+    }
+    tracing::info!(%session, lost, "disconnected");
 }
 
-/// Writes what waits for a client, together. False when the connection has ended.
-async fn carry_out(socket: &mut WebSocket, waiting: &mut Vec<Outgoing>) -> bool {
+/// What became of messages.
+enum Carried {
+    /// They are on their way.
+    All,
+    /// The last of them ended the connection.
+    Ended,
+    /// The connection is of no use any more.
+    Failed,
+}
+
+/// Writes what waits for a client, together.
+async fn carry_out(socket: &mut WebSocket, waiting: &mut Vec<Outgoing>) -> Carried {
     for outgoing in waiting.drain(..) {
         let texts = match outgoing {
             Outgoing::Text(text) => vec![text],
             Outgoing::Texts(texts) => texts,
             Outgoing::Close(error) => {
                 close(socket, close_code::AWAY, error.code).await;
-                return false;
+                return Carried::Ended;
             }
             Outgoing::Refuse(error) => {
                 refuse(socket, *error).await;
-                return false;
+                return Carried::Ended;
             }
         };
         for text in texts {
             if !matches!(timeout(WRITE_TIMEOUT, socket.feed(Message::Text(text))).await, Ok(Ok(()))) {
-                return false;
+                return Carried::Failed;
             }
         }
     }
-    matches!(timeout(WRITE_TIMEOUT, socket.flush()).await, Ok(Ok(())))
+    match timeout(WRITE_TIMEOUT, socket.flush()).await {
+        Ok(Ok(())) => Carried::All,
+        _ => Carried::Failed,
+    }
 }
 
 fn too_many() -> ErrorBody {

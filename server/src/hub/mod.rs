@@ -9,5 +9,5 @@ mod tenant;
 use news::{News, Presence};
 pub use permissions::{AclEntry, HeldRole, resolve};
 pub use state::{Hub, Output, Visitor};
-pub use task::{HubFigures, HubHandle, Outgoing};
+pub use task::{HubFigures, HubHandle, Lasting, Outgoing};
 pub use tenant::Tenant;

@@ -4,7 +4,10 @@
 //! told once. The first change is told at once, those after it wait a little, the longer the more there are to be told:
 //! so a thousand people who come back after a restart cost each of them some messages, not a thousand.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use voip_protocol::{ChannelId, SessionId, control::Member};
 
@@ -43,12 +46,20 @@ pub(super) struct Told {
     pub(super) changed: BTreeMap<SessionId, Option<Presence>>,
     /// Who is gone.
     pub(super) gone: Vec<SessionId>,
+    /// Who had a snapshot meanwhile: it may hold neither how the changed ones were nor how they are.
+    pub(super) in_between: BTreeSet<SessionId>,
 }
 
 impl News {
     /// Somebody connected.
     pub(super) fn came(&mut self, id: SessionId) {
         self.waiting.changed.insert(id, None);
+        self.waiting.in_between.insert(id);
+    }
+
+    /// Somebody got another snapshot.
+    pub(super) fn resumed(&mut self, id: SessionId) {
+        self.waiting.in_between.insert(id);
     }
 
     /// Somebody is not any more as they were.
@@ -59,6 +70,7 @@ impl News {
     /// A connection is gone. Who connected meanwhile may know it, even where it was not told yet.
     pub(super) fn went(&mut self, id: SessionId) {
         self.waiting.changed.remove(&id);
+        self.waiting.in_between.remove(&id);
         self.waiting.gone.push(id);
     }
 
@@ -75,11 +87,6 @@ impl News {
 }
 
 impl Told {
-    /// Whether this one connected since the last time of telling.
-    pub(super) fn is_new(&self, id: SessionId) -> bool {
-        matches!(self.changed.get(&id), Some(None))
-    }
-
     /// The channels that it is about: where its members were, and where they are.
     pub(super) fn channels(&self, now_in: impl Fn(SessionId) -> Option<ChannelId>) -> Vec<ChannelId> {
         let places = self.changed.iter().flat_map(|(id, before)| {

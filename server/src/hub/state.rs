@@ -71,6 +71,11 @@ struct Session {
     permissions: Permissions,
     in_channels: HashMap<ChannelId, Permissions>,
     peer: Arc<Peer>,
+    voice: VoiceSession,
+    /// Its client knows how to come back when it loses its connection.
+    keep: bool,
+    /// Its connection is lost: so long it waits for another.
+    ends_at: Option<Duration>,
 }
 
 /// What is spoken into a channel, while anybody is in it.
@@ -133,18 +138,22 @@ impl Hub {
             deafened: false,
             talking: false,
         };
+        let peer = Arc::new(Peer::new(id, &uplink, &downlink));
+        let voice = VoiceSession { port: self.voice_port, uplink, downlink };
         let session = Session {
             login: visitor.login,
             member,
             organization,
             permissions: organization_wide(&held),
             in_channels,
-            peer: Arc::new(Peer::new(id, &uplink, &downlink)),
+            peer,
+            voice,
+            keep: false,
+            ends_at: None,
         };
         self.arrived.insert(session.login);
         self.sessions.insert(id, session);
-        let voice = VoiceSession { port: self.voice_port, uplink, downlink };
-        self.send_snapshot(id, voice, out);
+        self.send_snapshot(id, out);
         self.news.entry(organization).or_default().came(id);
         self.routing_is_stale = true;
         Ok(id)
@@ -177,6 +186,7 @@ impl Hub {
 
     /// Does what is due: new epochs, and telling everybody what has changed.
     pub fn tick(&mut self, now: Duration, out: &mut Vec<Output>) {
+        self.end_lost(now);
         self.rekey(now, out);
         self.tell_news(now, out);
     }
@@ -204,7 +214,7 @@ impl Hub {
     /// When [`Hub::tick`] has something to do next.
     pub fn next_deadline(&self) -> Option<Duration> {
         let rekeys = self.contexts.values().filter_map(|context| context.rekey_at);
-        rekeys.chain(self.news.values().filter_map(News::due)).min()
+        rekeys.chain(self.news.values().filter_map(News::due)).chain(self.next_end()).min()
     }
 
     /// The new routing, if it has changed since the last call.
@@ -358,16 +368,15 @@ impl Hub {
             let mut alike: HashMap<Vec<bool>, Vec<SessionId>> = HashMap::new();
             for viewer in viewers {
                 let sees = channels.iter().map(|channel| self.sessions[&viewer].sees(*channel));
-                let sees = sees.chain([told.is_new(viewer)]).collect();
+                let sees = sees.chain([told.in_between.contains(&viewer)]).collect();
                 alike.entry(sees).or_default().push(viewer);
             }
             for viewers in alike.into_values() {
                 let viewer = &self.sessions[&viewers[0]];
-                let came_meanwhile = told.is_new(viewers[0]);
+                let in_between = told.in_between.contains(&viewers[0]);
                 let changed = told.changed.iter().filter_map(|(id, before)| {
                     let member = viewer.view_of(&self.sessions.get(id)?.member);
-                    // The snapshot of who came meanwhile may hold neither how it was before nor how it is now.
-                    let is_news = came_meanwhile
+                    let is_news = in_between
                         || before.is_none_or(|before| viewer.sees_of(before) != Presence::of(&member));
                     is_news.then_some(member)
                 });
@@ -388,7 +397,7 @@ impl Hub {
     }
 
     /// Tells somebody who has connected what there is, in messages of a size that nobody has to keep room for.
-    fn send_snapshot(&self, id: SessionId, voice: VoiceSession, out: &mut Vec<Output>) {
+    fn send_snapshot(&self, id: SessionId, out: &mut Vec<Output>) {
         let session = &self.sessions[&id];
         let tenant = &self.tenants[&session.organization];
         let others = self.sessions.iter().filter(|(other, session)| {
@@ -399,7 +408,7 @@ impl Hub {
             .map(|member| session.view_of(member));
         let snapshot = Snapshot {
             session: id,
-            voice,
+            voice: session.voice.clone(),
             server_version: env!("CARGO_PKG_VERSION").into(),
             organization: tenant.organization.clone(),
             permissions: session.permissions,
@@ -520,6 +529,9 @@ fn organization_wide(held: &[HeldRole]) -> Permissions {
 fn ended() -> ErrorBody {
     ErrorBody::new(ErrorCode::Unauthorized, "the connection has ended: connect again")
 }
+
+#[path = "resume.rs"]
+mod resume;
 
 #[cfg(test)]
 #[path = "state_tests.rs"]

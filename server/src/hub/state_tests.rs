@@ -292,13 +292,18 @@ impl Replica {
         for output in out {
             match output {
                 Output::Begin(to, messages) if *to == viewer => {
-                    messages.iter().for_each(|message| match message {
-                        ServerMessage::Event(ServerEvent::Snapshot(snapshot)) => {
-                            self.apply(MembersChange { changed: snapshot.members.clone(), gone: Vec::new() });
+                    for message in messages {
+                        match message {
+                            ServerMessage::Event(ServerEvent::Snapshot(snapshot)) => {
+                                self.apply(MembersChange {
+                                    changed: snapshot.members.clone(),
+                                    gone: Vec::new(),
+                                });
+                            }
+                            ServerMessage::Event(ServerEvent::Members(change)) => self.apply(change.clone()),
+                            other => panic!("{other:?}"),
                         }
-                        ServerMessage::Event(ServerEvent::Members(change)) => self.apply(change.clone()),
-                        other => panic!("{other:?}"),
-                    });
+                    }
                 }
                 Output::Broadcast(to, ServerEvent::Members(change)) if to.contains(&viewer) => {
                     self.apply(change.clone());

@@ -45,9 +45,21 @@ pub enum Outgoing {
     Refuse(Box<ErrorBody>),
 }
 
+/// What a client wants to become of its session when it loses its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// It ends.
+    No,
+    /// It waits a while.
+    New,
+    /// It has waited: this one is to go on, if it still can.
+    Resumed(SessionId),
+}
+
 enum Input {
-    Connect(Visitor, oneshot::Sender<Result<Connected, ErrorBody>>),
+    Connect(Visitor, Lasting, oneshot::Sender<Result<Connected, ErrorBody>>),
     Disconnect(SessionId),
+    Lost(SessionId),
     Call(SessionId, Request),
     EndLogins(HashSet<LoginId>),
     Tell(Vec<(SessionId, ServerEvent)>),
@@ -85,16 +97,21 @@ impl HubHandle {
     }
 
     /// Connects somebody who is authenticated.
-    pub async fn connect(&self, visitor: Visitor) -> Result<Connected, ErrorBody> {
+    pub async fn connect(&self, visitor: Visitor, lasting: Lasting) -> Result<Connected, ErrorBody> {
         let (reply, answer) = oneshot::channel();
-        self.inputs.send(Input::Connect(visitor, reply)).await.map_err(|_| stopping())?;
+        self.inputs.send(Input::Connect(visitor, lasting, reply)).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 
-    /// A connection is gone.
+    /// A connection is gone, as its client said or as this server wanted. Its outgoing messages have been dropped.
     pub async fn disconnect(&self, session: SessionId) {
         // A hub that has ended knows nobody any more.
         let _ = self.inputs.send(Input::Disconnect(session)).await;
+    }
+
+    /// A connection is gone without a word. Its outgoing messages have been dropped.
+    pub async fn lost(&self, session: SessionId) {
+        let _ = self.inputs.send(Input::Lost(session)).await;
     }
 
     /// A connection asks for something; the answer comes by its outgoing messages.
@@ -187,18 +204,36 @@ impl Driver {
     fn take(&mut self, input: Input, outputs: &mut Vec<Output>) {
         let now: Duration = self.started.elapsed();
         match input {
-            Input::Connect(visitor, reply) => {
-                let result = self.hub.connect(visitor, outputs).map(|session| {
+            Input::Connect(visitor, lasting, reply) => {
+                let resumed = match lasting {
+                    Lasting::Resumed(session) if self.hub.resume(session, visitor.login, outputs) => {
+                        Some(session)
+                    }
+                    _ => None,
+                };
+                let result = resumed.map_or_else(|| self.hub.connect(visitor, outputs), Ok).map(|session| {
                     let (outbox, outgoing) = mpsc::channel(OUTBOX);
-                    self.outboxes.insert(session, outbox);
+                    if let Some(before) = self.outboxes.insert(session, outbox) {
+                        // The client knew before the server that its old connection was dead.
+                        let _ = before.try_send(Outgoing::Close(replaced().into()));
+                    }
+                    if lasting != Lasting::No {
+                        self.hub.keep(session);
+                    }
                     Connected { session, outgoing }
                 });
                 // Whoever asked may have hung up: then its outbox is closed, and carrying out finds that.
                 let _ = reply.send(result);
             }
+            // The session may have another connection by now.
+            Input::Disconnect(session) | Input::Lost(session) if self.is_connected(session) => {}
             Input::Disconnect(session) => {
                 self.outboxes.remove(&session);
                 self.hub.disconnect(session, now);
+            }
+            Input::Lost(session) => {
+                self.outboxes.remove(&session);
+                self.hub.lose(session, now);
             }
             Input::Call(session, request) => self.hub.call(session, &request, now, outputs),
             Input::EndLogins(logins) => {
@@ -227,6 +262,10 @@ impl Driver {
         }
     }
 
+    fn is_connected(&self, session: SessionId) -> bool {
+        self.outboxes.get(&session).is_some_and(|outbox| !outbox.is_closed())
+    }
+
     fn carry_out(&mut self, outputs: &mut Vec<Output>) {
         // The routing first: who is told of a new key or a join may speak at once.
         self.publish_routing();
@@ -247,8 +286,12 @@ impl Driver {
             }
         }
         for session in lost {
-            self.outboxes.remove(&session);
-            self.hub.disconnect(session, self.started.elapsed());
+            let now = self.started.elapsed();
+            match self.outboxes.remove(&session) {
+                // It has gone already, and the word of it is under way; or nobody was there to take it.
+                Some(outbox) if outbox.is_closed() => self.hub.lose(session, now),
+                _ => self.hub.disconnect(session, now),
+            }
         }
         self.publish_routing();
     }
@@ -273,6 +316,10 @@ impl Driver {
 
 fn text(message: &ServerMessage) -> Utf8Bytes {
     serde_json::to_string(message).expect("messages are plain data with string keys").into()
+}
+
+fn replaced() -> ErrorBody {
+    ErrorBody::new(ErrorCode::Unauthorized, "the session has another connection now: this one ends")
 }
 
 fn stopping() -> ErrorBody {

@@ -6,9 +6,9 @@ const BURST_NS: u64 = 1_000_000_000;
 /// A bucket counts billionths of a packet or byte: what flows in is rate × nanoseconds, without a division.
 const ONE: u64 = 1_000_000_000;
 
-/// Pings of one session in a second. A client sends one, and five 100 ms apart when it connects; who asks for more
-/// makes the server a generator of pongs.
-pub const PINGS_PER_SECOND: u32 = 20;
+/// Pings of one session in a second. A client sends five while it talks, and one every 20 ms for a while where an answer
+/// is overdue; who asks for more makes the server a generator of pongs.
+pub const PINGS_PER_SECOND: u32 = 50;
 
 /// What each session may send in a second; 0: no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -128,7 +128,9 @@ fn accept<'b, 'r, 'c>(
             if !heard.ping.allowance.take(Rates::PINGS, datagram.len(), now_ns) {
                 return Err(&counters.rate_limited);
             }
-            route.peer.heard_from(from);
+            if ping.follow {
+                route.peer.heard_from(from);
+            }
             count(&counters.pings);
             let pong = Pong {
                 session,
@@ -261,7 +263,7 @@ mod tests {
     }
 
     fn ping(session: u32, sequence: u32) -> Vec<u8> {
-        let ping = Ping { session: SessionId(session), sequence, client_time: 3 };
+        let ping = Ping { session: SessionId(session), sequence, client_time: 3, follow: true };
         ping.to_bytes(&TagKey::new(&secret(session))).to_vec()
     }
 
@@ -332,6 +334,11 @@ mod tests {
         // The same ping again, from elsewhere, moves nothing.
         assert!(rig.handle(&ping(2, 0), address(41)).is_empty());
         assert!(rig.handle(&voice(1, CONTEXT, 1), address(1)).iter().any(|(_, to)| *to == moved));
+        // One that is not to be followed is answered where it came from, and moves nothing.
+        let probe = Ping { session: SessionId(2), sequence: 1, client_time: 3, follow: false };
+        let probe = probe.to_bytes(&TagKey::new(&secret(2)));
+        assert_eq!(rig.handle(&probe, address(42))[0].1, address(42));
+        assert!(rig.handle(&voice(1, CONTEXT, 2), address(1)).iter().any(|(_, to)| *to == moved));
     }
 
     #[test]

@@ -29,7 +29,9 @@ const BATCH: usize = 64;
 /// Bytes of one.
 const LENGTH: usize = 120;
 /// A replayed packet is so many packets old: within the server's window, and never one that is on its way.
-const AGE: u32 = 200;
+const AGE: u32 = 10;
+/// How many of a client's packets are replayed.
+const REPLAYED: u32 = 32;
 
 /// What the packets are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -114,7 +116,7 @@ impl Flood {
     /// A packet that a client may have sent.
     fn of_client(&self, client: usize, number: u32) -> Option<Vec<u8>> {
         let peer = self.roster.peer(client)?;
-        let sequence = peer.next_voice.load(Relaxed).checked_sub(AGE + number)?;
+        let sequence = peer.next_voice.load(Relaxed).checked_sub(AGE + number % REPLAYED)?;
         let generation = self.roster.in_use(self.roster.layout.channel_of(client))?;
         let header = Header {
             session: peer.session,

@@ -101,7 +101,7 @@ impl Talker {
     pub fn ping(&self, client: usize) -> io::Result<()> {
         let Some(peer) = self.roster.peer(client) else { return Ok(()) };
         let sequence = peer.next_ping.fetch_add(1, Relaxed);
-        let ping = Ping { session: peer.session, sequence, client_time: 0 };
+        let ping = Ping { session: peer.session, sequence, client_time: 0, follow: true };
         udp::send(&self.socket, address_of(client), self.server, &ping.to_bytes(&peer.uplink))
     }
 }

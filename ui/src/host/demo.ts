@@ -182,8 +182,13 @@ function statistics(connected: boolean): Statistics {
     packets_rejected: 0,
     device_overruns: 0,
     device_underruns: 0,
+    way: 'udp',
     rtt_ms: connected ? 18.4 : null,
+    rtt_min_ms: connected ? 17.1 : null,
+    jitter_ms: connected ? 0.8 : 0,
     ping_loss: 0,
+    loss_up: 0,
+    loss_down: 0,
     talkers: connected ? [talker(1, 64.2, 0), talker(2, 71.8, 60), talker(3, 58, 0)] : [],
   };
 }

@@ -67,6 +67,7 @@ export type { Settings } from './bindings/Settings';
 export type { Statistics } from './bindings/Statistics';
 export type { TalkerStatistics } from './bindings/TalkerStatistics';
 export type { TalkMode } from './bindings/TalkMode';
+export type { Way } from './bindings/Way';
 export type { Theme } from './bindings/Theme';
 export type { User } from './bindings/User';
 export type { UserPage } from './bindings/UserPage';
