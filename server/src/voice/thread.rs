@@ -57,6 +57,7 @@ impl VoiceThread {
         // The system may give less: then a burst is lost a little sooner.
         let _ = options.set_recv_buffer_size(SOCKET_BUFFER);
         let _ = options.set_send_buffer_size(SOCKET_BUFFER);
+        never_fragment(&socket);
         socket.set_nonblocking(false)?;
         socket.set_read_timeout(Some(STOP_CHECK))?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -67,6 +68,18 @@ impl VoiceThread {
         Ok(Self { stop, thread: Some(thread) })
     }
 }
+
+/// Voice is shorter than any path's MTU: a packet that is said not to be fragmented needs no number of its own, which
+/// the system otherwise draws for each (RFC 6864).
+#[cfg(target_os = "linux")]
+fn never_fragment(socket: &UdpSocket) {
+    use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
+    // A socket of IPv6 alone does not take it, and needs it not.
+    let _ = set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::PROBE);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn never_fragment(_socket: &UdpSocket) {}
 
 impl Drop for VoiceThread {
     fn drop(&mut self) {
