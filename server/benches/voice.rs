@@ -6,62 +6,47 @@ use std::{hint::black_box, net::SocketAddr, sync::Arc, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use packets::Rig;
-use voip_protocol::{
-    ContextId, Epoch, SessionId,
-    secret::{ContextSecret, TagSecret},
-    voice::{FrameDuration, Header, SealingKey, TagKey},
-};
+use voip_protocol::{SessionId, secret::TagSecret};
 use voip_server::voice::{Forwarder, Outcome, Peer, Rates, Route, Routing, VoiceCounters, bundle};
 
-const CONTEXT: ContextId = ContextId(1);
-const TALKER: SessionId = SessionId(1);
+const LISTENERS: u32 = 49;
+/// Bytes of 20 ms of Opus at 32 kbit/s.
+const FRAME: usize = 80;
 const NOW: Duration = Duration::ZERO;
 /// None: all that is measured is let through.
 const RATES: Rates = Rates { packets_per_second: 0, bytes_per_second: 0 };
 
-fn address(session: u32) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 10_000 + session as u16))
+fn address(session: SessionId) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 10_000 + session.0 as u16))
 }
 
 fn forward(bench: &mut Criterion) {
-    let secret = TagSecret::new([3; 32]);
-    let peers: Vec<_> = (1..=50).map(|n| Arc::new(Peer::new(SessionId(n), &secret, &secret))).collect();
+    let others = TagSecret::new([5; 32]);
+    let talker = Peer::new(packets::TALKER, &packets::secret(), &others);
+    let listeners = (1..=LISTENERS).map(|n| Peer::new(SessionId(n), &others, &others));
+    let peers: Vec<_> = listeners.chain([talker]).map(Arc::new).collect();
     for peer in &peers {
-        peer.heard_from(address(peer.session.0));
+        peer.heard_from(address(peer.session));
     }
     let listeners: Arc<[_]> = peers.clone().into();
     let routes = peers.iter().map(|peer| {
-        let route = Route { peer: peer.clone(), speaks_into: Some(CONTEXT), listeners: listeners.clone() };
+        let route =
+            Route { peer: peer.clone(), speaks_into: Some(packets::CONTEXT), listeners: listeners.clone() };
         (peer.session, route)
     });
     let routing = Routing { routes: routes.collect() };
-    let key = SealingKey::derive(&ContextSecret::new([4; 32]), Epoch(0), TALKER);
-    let tag = TagKey::new(&secret);
     let mut sequence = 0;
     let mut next = || {
-        let header = Header {
-            session: TALKER,
-            context: CONTEXT,
-            epoch: Epoch(0),
-            sequence,
-            capture_time: 0,
-            duration: FrameDuration::Ms20,
-            last_of_burst: false,
-        };
         sequence += 1;
-        let mut packet = [0; 128];
-        let length = key.seal(header, &[0; 80], &mut packet[..120]);
-        let tag = tag.tag(&packet[..length]);
-        packet[length..length + 8].copy_from_slice(&tag);
-        (packet, length + 8)
+        packets::voice(sequence, FRAME)
     };
     let mut forwarder = Forwarder::new(RATES, Arc::<VoiceCounters>::default());
     bench.bench_function("a packet to 49 listeners", |bench| {
         bench.iter_batched(
             &mut next,
-            |(packet, length)| {
-                if let Outcome::Voice(packet) = forwarder.handle(&packet[..length], address(1), NOW, &routing)
-                {
+            |packet| {
+                let from = address(packets::TALKER);
+                if let Outcome::Voice(packet) = forwarder.handle(&packet, from, NOW, &routing) {
                     bundle(&mut [packet], |packets, to| {
                         black_box((packets, to));
                     });

@@ -78,6 +78,11 @@ impl TestClient {
         self.handle.state().await.unwrap().statistics
     }
 
+    /// Frames that it heard.
+    pub async fn frames_received(&self) -> u64 {
+        self.statistics().await.frames_received
+    }
+
     /// The way that its voice takes.
     pub async fn way(&self) -> Way {
         self.statistics().await.way

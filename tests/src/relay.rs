@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use crate::server::TestServer;
+
 /// Which way a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -58,6 +60,15 @@ impl Relay {
         let generation = relay.generation.clone();
         thread::spawn(move || serve(&Arc::new(socket), &server_port, &generation, &shared, &stop));
         relay
+    }
+
+    /// Between a server and all its clients.
+    pub async fn before_a_server() -> (TestServer, Self) {
+        let relay = Self::start();
+        let port = relay.port;
+        let server = TestServer::start_with(|config| config.server.public_voice_port = port).await;
+        relay.to(server.voice_port);
+        (server, relay)
     }
 
     /// Where the server listens.

@@ -29,22 +29,9 @@ use voip_tests::{
     wire::Wire,
 };
 
-/// A server whose voice goes through a relay.
-async fn relayed() -> (TestServer, Relay) {
-    let relay = Relay::start();
-    let port = relay.port;
-    let server = TestServer::start_with(|config| config.server.public_voice_port = port).await;
-    relay.to(server.voice_port);
-    (server, relay)
-}
-
 /// Nothing passes any more.
 fn block(relay: &Relay) {
     relay.rule(|_, _| Vec::new());
-}
-
-async fn frames_received(client: &TestClient) -> u64 {
-    client.statistics().await.frames_received
 }
 
 /// The longest time for which nothing arrived, while voice was under way and `until` was not true yet.
@@ -53,10 +40,10 @@ async fn longest_gap<F: Future<Output = bool>>(
     mut until: impl FnMut() -> F,
 ) -> Duration {
     let started = Instant::now();
-    let (mut seen, mut last, mut longest) = (frames_received(listener).await, started, Duration::ZERO);
+    let (mut seen, mut last, mut longest) = (listener.frames_received().await, started, Duration::ZERO);
     loop {
         tokio::time::sleep(Duration::from_millis(2)).await;
-        let (now, count) = (Instant::now(), frames_received(listener).await);
+        let (now, count) = (Instant::now(), listener.frames_received().await);
         longest = longest.max(now - last);
         if count != seen {
             (seen, last) = (count, now);
@@ -90,7 +77,7 @@ fn assert_heard_once(talker: &Statistics, listener: &Statistics) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn udp_blocked_from_the_start_is_a_talk_over_the_control_socket() {
-    let (server, relay) = relayed().await;
+    let (server, relay) = Relay::before_a_server().await;
     block(&relay);
     let bob = TestClient::listen(&server, "bob", "General").await;
     assert_eq!(bob.way().await, Way::Tunnel);
@@ -98,7 +85,7 @@ async fn udp_blocked_from_the_start_is_a_talk_over_the_control_socket() {
     let alice = TestClient::register(&server, "alice").await;
     let connected = Instant::now();
     alice.handle.join(alice.channel("General").await).await.unwrap();
-    wait::until("a word is heard", LIMIT, || async { frames_received(&bob).await > 0 }).await;
+    wait::until("a word is heard", LIMIT, || async { bob.frames_received().await > 0 }).await;
     let first = connected.elapsed();
     println!("first frame heard {first:?} after connecting");
     assert!(first < Duration::from_secs(1), "{first:?}");
@@ -131,11 +118,11 @@ async fn tunnels(server: &TestServer) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn udp_cut_in_mid_talk_and_back() {
-    let (server, relay) = relayed().await;
+    let (server, relay) = Relay::before_a_server().await;
     let alice = TestClient::join(&server, "alice", "General").await;
     let bob = TestClient::listen(&server, "bob", "General").await;
     alice.devices.say(&long_talk());
-    wait::until("a talk", LIMIT, || async { frames_received(&bob).await > 100 }).await;
+    wait::until("a talk", LIMIT, || async { bob.frames_received().await > 100 }).await;
     assert_eq!((alice.way().await, bob.way().await), (Way::Udp, Way::Udp));
 
     for round in 0..3 {
@@ -177,7 +164,7 @@ async fn udp_cut_in_mid_talk_and_back() {
 /// Three in a channel, one of them behind a wall.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_listeners_need_not_use_the_same_way() {
-    let (server, relay) = relayed().await;
+    let (server, relay) = Relay::before_a_server().await;
     let alice = TestClient::join(&server, "alice", "General").await;
     let walled = alice.handle.state().await.unwrap().room.unwrap().session;
     // What the server sends to alice looks like what it sends to the others, but for pongs.
@@ -190,15 +177,15 @@ async fn two_listeners_need_not_use_the_same_way() {
     let bob = TestClient::join(&server, "bob", "General").await;
     let carol = TestClient::listen(&server, "carol", "General").await;
     assert_eq!((bob.way().await, carol.way().await), (Way::Udp, Way::Udp));
-    let before = frames_received(&alice).await;
+    let before = alice.frames_received().await;
     alice.devices.say(&speech());
     bob.devices.say(&speech());
     wait::until("all hear each other", LIMIT, || async {
         let carols = carol.statistics().await;
         carols.talkers.len() == 2
             && carols.talkers.iter().all(|talker| talker.received > 100)
-            && frames_received(&alice).await > before + 100
-            && frames_received(&bob).await > 100
+            && alice.frames_received().await > before + 100
+            && bob.frames_received().await > 100
     })
     .await;
     assert_eq!((alice.way().await, bob.way().await, carol.way().await), (Way::Tunnel, Way::Udp, Way::Udp));
@@ -211,7 +198,7 @@ async fn two_listeners_need_not_use_the_same_way() {
 /// A fifth of all packets is lost each way: that is for the decoder to mend, and no reason to leave UDP.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lossy_network_is_no_blocked_one() {
-    let (server, relay) = relayed().await;
+    let (server, relay) = Relay::before_a_server().await;
     let alice = TestClient::join(&server, "alice", "General").await;
     let bob = TestClient::listen(&server, "bob", "General").await;
     let mut random = 1u32;
@@ -290,7 +277,7 @@ async fn a_probe_does_not_steal_the_voice() {
     talker.voice.send(&packet).unwrap();
     wait::until("one of them is dropped", LIMIT, || async { server.voice().await.replayed == before + 1 })
         .await;
-    wait::until("all four are heard", LIMIT, || async { frames_received(&bob).await == 4 }).await;
+    wait::until("all four are heard", LIMIT, || async { bob.frames_received().await == 4 }).await;
     assert_eq!(bob.statistics().await.packets_rejected, 0);
     bob.stop().await;
     server.stop().await;
@@ -320,11 +307,11 @@ async fn the_tunnel_reaches_a_voice_port_of_ipv6() {
 /// A router forgets its table: talker and listener are found again, and nobody misses a word.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_address_behind_a_router_is_found_at_once() {
-    let (server, relay) = relayed().await;
+    let (server, relay) = Relay::before_a_server().await;
     let alice = TestClient::join(&server, "alice", "General").await;
     let bob = TestClient::listen(&server, "bob", "General").await;
     alice.devices.say(&long_talk());
-    wait::until("a talk", LIMIT, || async { frames_received(&bob).await > 100 }).await;
+    wait::until("a talk", LIMIT, || async { bob.frames_received().await > 100 }).await;
     for round in 0..5 {
         let lost = bob.statistics().await.frames_lost;
         relay.rebind();
@@ -363,7 +350,7 @@ async fn a_talk_goes_on_without_its_control_socket() {
     alice.devices.say(&long_talk());
     bob.devices.say(&long_talk());
     wait::until("a talk", LIMIT, || async {
-        frames_received(&bob).await > 100 && frames_received(&alice).await > 100
+        bob.frames_received().await > 100 && alice.frames_received().await > 100
     })
     .await;
     let before = session(&alice).await;
@@ -427,8 +414,8 @@ async fn who_is_away_for_long_is_gone_and_comes_back_as_another() {
     wire.set_dead(false);
     wait::until("alice is back", LIMIT, || async { session(&alice).await.is_some() }).await;
     assert_ne!(session(&alice).await, before);
-    let heard = frames_received(&bob).await;
-    wait::until("alice is heard again", LIMIT, || async { frames_received(&bob).await > heard + 50 }).await;
+    let heard = bob.frames_received().await;
+    wait::until("alice is heard again", LIMIT, || async { bob.frames_received().await > heard + 50 }).await;
     assert!(server.voice().await.unknown_session < unknown + 300, "it talked on into an ended session");
     // Who says goodbye is gone at once.
     let mut seen = bob.handle.subscribe();
@@ -483,7 +470,7 @@ async fn a_killed_server_is_found_again_within_two_seconds() {
         let mut slowest = Duration::ZERO;
         for client in &clients[1..] {
             wait::until("the talk is heard again", LIMIT, || async {
-                client.is_connected().await && frames_received(client).await > 10
+                client.is_connected().await && client.frames_received().await > 10
             })
             .await;
             slowest = slowest.max(up.elapsed());
@@ -560,7 +547,7 @@ mod roaming {
         alice.devices.say(&long_talk());
         bob.devices.say(&long_talk());
         wait::until("a talk", LIMIT, || async {
-            frames_received(&bob).await > 100 && frames_received(&alice).await > 100
+            bob.frames_received().await > 100 && alice.frames_received().await > 100
         })
         .await;
         assert_eq!((alice.way().await, bob.way().await), (Way::Udp, Way::Udp));

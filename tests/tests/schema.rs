@@ -18,7 +18,7 @@ on_both!(every_statement_is_taken, async |database| {
     let store = database.store().await;
     let mut wrong = Vec::new();
     let mut names = BTreeSet::new();
-    for (name, statement) in statements() {
+    for (name, statement) in statements(database.kind) {
         assert!(names.insert(name), "{name} is there twice");
         if let Err(error) = store.prepare(statement).await {
             wrong.push(format!("{name}: {error}"));
@@ -197,8 +197,9 @@ mod hot_queries_use_an_index {
     async fn check(database: Database) {
         database.store().await.close().await;
         fill(&database).await;
-        let all: BTreeMap<_, _> =
-            statements().map(|(name, sql)| (name.replace("voip_server::store::", ""), sql)).collect();
+        let all: BTreeMap<_, _> = statements(database.kind)
+            .map(|(name, sql)| (name.replace("voip_server::store::", ""), sql))
+            .collect();
         let mut wrong = Vec::new();
         for (name, values, indexes) in HOT {
             let sql = all.get(*name).unwrap_or_else(|| panic!("there is no statement {name}"));

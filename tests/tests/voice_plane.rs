@@ -35,27 +35,14 @@ fn dropped(figures: VoiceFigures) -> u64 {
         + figures.wrong_context
 }
 
-/// A server whose voice goes through a relay.
-async fn relayed() -> (TestServer, Relay) {
-    let relay = Relay::start();
-    let port = relay.port;
-    let server = TestServer::start_with(|config| config.server.public_voice_port = port).await;
-    relay.to(server.voice_port);
-    (server, relay)
-}
-
-async fn frames_received(client: &TestClient) -> u64 {
-    client.statistics().await.frames_received
-}
-
 async fn frames_go_on(client: &TestClient) {
-    let before = frames_received(client).await;
-    wait::until("frames go on", LIMIT, || async { frames_received(client).await > before + 20 }).await;
+    let before = client.frames_received().await;
+    wait::until("frames go on", LIMIT, || async { client.frames_received().await > before + 20 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_capture_of_a_talk_holds_no_opus_frame_in_clear() {
-    let (server, relay) = relayed().await;
+    let (server, relay) = Relay::before_a_server().await;
     // Sits in the channel and so has its key: it can say what the frames in clear would be.
     let mut key_holder = RawClient::register(&server, "keys").await;
     key_holder.enter("General").await;
@@ -63,7 +50,7 @@ async fn a_capture_of_a_talk_holds_no_opus_frame_in_clear() {
     let bob = TestClient::listen(&server, "bob", "General").await;
     relay.take_capture();
     alice.devices.say(&speech()[..96_000]);
-    wait::until("two seconds of talk", LIMIT, || async { frames_received(&bob).await > 200 }).await;
+    wait::until("two seconds of talk", LIMIT, || async { bob.frames_received().await > 200 }).await;
     let capture = relay.take_capture();
     let talker = alice.handle.state().await.unwrap().room.unwrap().session;
     let key = key_holder.key.clone().unwrap();
@@ -99,12 +86,12 @@ async fn a_capture_of_a_talk_holds_no_opus_frame_in_clear() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn packets_of_a_real_talk_at_most_double_their_frames() {
-    let (server, relay) = relayed().await;
+    let (server, relay) = Relay::before_a_server().await;
     let alice = TestClient::join(&server, "alice", "General").await;
     let bob = TestClient::listen(&server, "bob", "General").await;
     relay.take_capture();
     alice.devices.say(&speech()[..96_000]);
-    wait::until("two seconds of talk", LIMIT, || async { frames_received(&bob).await > 200 }).await;
+    wait::until("two seconds of talk", LIMIT, || async { bob.frames_received().await > 200 }).await;
     let lengths: Vec<_> = relay
         .take_capture()
         .into_iter()
@@ -145,9 +132,9 @@ async fn a_flipped_bit_anywhere_costs_one_count_and_the_talk_goes_on() {
     })
     .await;
     assert_eq!(server.voice().await.forwarded, before.forwarded);
-    assert_eq!(frames_received(&bob).await, 0);
+    assert_eq!(bob.frames_received().await, 0);
     talker.voice.send(&good).unwrap();
-    wait::until("the good one arrives", LIMIT, || async { frames_received(&bob).await == 1 }).await;
+    wait::until("the good one arrives", LIMIT, || async { bob.frames_received().await == 1 }).await;
     server.stop().await;
 }
 
@@ -159,7 +146,7 @@ async fn replays_and_strangers_are_dropped_and_counted() {
     talker.enter("General").await;
     let packet = talker.packet(5, b"frame");
     talker.voice.send(&packet).unwrap();
-    wait::until("it arrives", LIMIT, || async { frames_received(&bob).await == 1 }).await;
+    wait::until("it arrives", LIMIT, || async { bob.frames_received().await == 1 }).await;
     let before = server.voice().await;
     talker.voice.send(&packet).unwrap();
     wait::until("the replay is counted", LIMIT, || async {
@@ -188,13 +175,13 @@ async fn replays_and_strangers_are_dropped_and_counted() {
     assert!(figures.malformed > before.malformed, "{figures:?}");
 
     talker.voice.send(&talker.packet(6, b"frame")).unwrap();
-    wait::until("the talk goes on", LIMIT, || async { frames_received(&bob).await == 2 }).await;
+    wait::until("the talk goes on", LIMIT, || async { bob.frames_received().await == 2 }).await;
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_is_not_fooled_by_its_network_either() {
-    let (server, relay) = relayed().await;
+    let (server, relay) = Relay::before_a_server().await;
     let alice = TestClient::join(&server, "alice", "General").await;
     let bob = TestClient::listen(&server, "bob", "General").await;
     alice.devices.say(&speech());
@@ -231,7 +218,7 @@ async fn a_listener_is_not_fooled_by_its_network_either() {
 /// Lost packets are counted and made up for, and the talk goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn loss_is_counted_and_concealed() {
-    let (server, relay) = relayed().await;
+    let (server, relay) = Relay::before_a_server().await;
     let alice = TestClient::join(&server, "alice", "General").await;
     let bob = TestClient::listen(&server, "bob", "General").await;
     let mut number = 0u32;
@@ -241,7 +228,7 @@ async fn loss_is_counted_and_concealed() {
         if voice && number % 10 == 3 { Vec::new() } else { vec![packet.to_vec()] }
     });
     alice.devices.say(&speech());
-    wait::until("three seconds of talk", LIMIT, || async { frames_received(&bob).await > 300 }).await;
+    wait::until("three seconds of talk", LIMIT, || async { bob.frames_received().await > 300 }).await;
     let statistics = bob.statistics().await;
     let share = statistics.frames_lost as f32 / statistics.frames_received as f32;
     assert!((0.05..0.2).contains(&share), "{statistics:?}");
@@ -265,7 +252,7 @@ async fn another_channels_context_is_refused() {
     let refused = server.voice().await.not_allowed;
     talker.voice.send(&talker.packet(1, b"frame")).unwrap();
     wait::until("it is refused", LIMIT, || async { server.voice().await.not_allowed == refused + 1 }).await;
-    assert_eq!(frames_received(&bob).await, 0);
+    assert_eq!(bob.frames_received().await, 0);
     let session = talker.session();
     let late = talker.packet(2, b"frame");
     let voice = talker.voice.try_clone().unwrap();

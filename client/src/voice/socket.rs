@@ -227,11 +227,10 @@ mod tests {
 
     #[test]
     fn what_does_not_reach_the_server_is_noted() {
-        // No route leads to 240.0.0.1; where one does, there is nothing to see.
-        let socket = VoiceSocket::open(SocketAddr::from(([240, 0, 0, 1], 9)), None).unwrap();
-        if socket.send(b"hello").is_err() {
-            assert!(socket.broken.load(Ordering::Relaxed));
-        }
+        // No system sends to port 0.
+        let socket = VoiceSocket::open(SocketAddr::from(([127, 0, 0, 1], 0)), None).unwrap();
+        assert!(socket.send(b"hello").is_err());
+        assert!(socket.broken.load(Ordering::Relaxed));
         assert_eq!(socket.way_of(SocketAddr::from(([127, 0, 0, 1], 9))), None);
     }
 }

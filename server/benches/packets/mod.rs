@@ -14,8 +14,10 @@ use voip_server::voice::{Forwarder, Outcome, Peer, Rates, Route, Routing, VoiceC
 
 /// Connections of a well-used server, all of them talkers.
 const SESSIONS: u32 = 1_000;
-const TALKER: SessionId = SessionId(500);
-const CONTEXT: ContextId = ContextId(1);
+/// Who speaks.
+pub const TALKER: SessionId = SessionId(500);
+/// Into what.
+pub const CONTEXT: ContextId = ContextId(1);
 /// Bytes of 10 ms of Opus at 40 kbit/s.
 const FRAME: usize = 50;
 /// Packets of the talker that have been before: its first one makes its entry, which is no everyday cost.
@@ -101,7 +103,8 @@ impl Rig {
     }
 }
 
-fn voice(sequence: u32, frame: usize) -> Vec<u8> {
+/// A packet of the talker, with a frame of so many bytes.
+pub fn voice(sequence: u32, frame: usize) -> Vec<u8> {
     let header = Header {
         session: TALKER,
         context: CONTEXT,
@@ -120,7 +123,8 @@ fn voice(sequence: u32, frame: usize) -> Vec<u8> {
     packet
 }
 
-fn secret() -> TagSecret {
+/// Of every session's tags.
+pub fn secret() -> TagSecret {
     TagSecret::new([3; 32])
 }
 

@@ -36,6 +36,7 @@ impl Hub {
             return false;
         };
         session.ends_at = None;
+        self.arrived.insert(login);
         let (organization, channel) = (session.organization, session.member.channel);
         self.send_snapshot(id, out);
         self.news.entry(organization).or_default().resumed(id);
@@ -118,7 +119,9 @@ mod tests {
         hub.tick(GRACE.checked_sub(Duration::from_millis(1)).unwrap(), &mut out);
         assert!(out.is_empty() && hub.take_routing().is_none(), "its voice goes on");
         assert!(!hub.resume(a, login(2), &mut out) && out.is_empty(), "another's login");
+        hub.take_arrived();
         assert!(hub.resume(a, login(1), &mut out));
+        assert_eq!(hub.take_arrived(), [login(1)].into(), "that is a use of the login");
         assert!(hub.next_deadline().is_none());
         let [
             Output::Begin(first, begin),

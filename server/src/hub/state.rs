@@ -10,14 +10,8 @@ use serde_json::json;
 use voip_protocol::{
     ChannelId, ContextId, Epoch, ErrorBody, ErrorCode, LoginId, OrganizationId, Permissions, RoleId,
     SessionId,
-    control::{
-        Account, Call, ChannelKey, Member, MembersChange, Request, ServerEvent, ServerMessage, Snapshot,
-        VoiceSession,
-    },
-    limits::{
-        EPOCH_SWITCH_MS, MAX_CONNECTIONS_BY_LOGIN, MAX_CONNECTIONS_BY_USER, MAX_MEMBERS_TOLD,
-        REKEY_COALESCE_MS,
-    },
+    control::{Account, Call, ChannelKey, Member, Request, ServerEvent, ServerMessage, VoiceSession},
+    limits::{EPOCH_SWITCH_MS, MAX_CONNECTIONS_BY_LOGIN, MAX_CONNECTIONS_BY_USER, REKEY_COALESCE_MS},
     secret::{ContextSecret, Secret, TagSecret},
 };
 
@@ -350,43 +344,6 @@ impl Hub {
         self.news.entry(session.organization).or_default().changed(id, before);
     }
 
-    /// Tells everybody as much of the news as they may see.
-    fn tell_news(&mut self, now: Duration, out: &mut Vec<Output>) {
-        let due: Vec<_> = self
-            .news
-            .iter()
-            .filter(|(_, news)| news.due().is_some_and(|at| at <= now))
-            .map(|(id, _)| *id)
-            .collect();
-        for organization in due {
-            let viewers = self.sessions_of(organization);
-            let Some(news) = self.news.get_mut(&organization) else { continue };
-            let told = news.take(now, viewers.len());
-            let channels =
-                told.channels(|id| self.sessions.get(&id).and_then(|session| session.member.channel));
-            // Those who see the same of the channels in question are told the same.
-            let mut alike: HashMap<Vec<bool>, Vec<SessionId>> = HashMap::new();
-            for viewer in viewers {
-                let sees = channels.iter().map(|channel| self.sessions[&viewer].sees(*channel));
-                let sees = sees.chain([told.in_between.contains(&viewer)]).collect();
-                alike.entry(sees).or_default().push(viewer);
-            }
-            for viewers in alike.into_values() {
-                let viewer = &self.sessions[&viewers[0]];
-                let in_between = told.in_between.contains(&viewers[0]);
-                let changed = told.changed.iter().filter_map(|(id, before)| {
-                    let member = viewer.view_of(&self.sessions.get(id)?.member);
-                    let is_news = in_between
-                        || before.is_none_or(|before| viewer.sees_of(before) != Presence::of(&member));
-                    is_news.then_some(member)
-                });
-                for change in in_parts(changed.collect(), &told.gone) {
-                    out.push(Output::Broadcast(viewers.clone(), ServerEvent::Members(change)));
-                }
-            }
-        }
-    }
-
     /// Somebody who held a channel's key is gone from it: it needs another, or nobody needs it any more.
     fn left(&mut self, channel: ChannelId, now: Duration) {
         if self.sessions_in(channel).is_empty() {
@@ -394,30 +351,6 @@ impl Hub {
         } else if let Some(context) = self.contexts.get_mut(&channel) {
             context.rekey_at.get_or_insert(now + Duration::from_millis(REKEY_COALESCE_MS));
         }
-    }
-
-    /// Tells somebody who has connected what there is, in messages of a size that nobody has to keep room for.
-    fn send_snapshot(&self, id: SessionId, out: &mut Vec<Output>) {
-        let session = &self.sessions[&id];
-        let tenant = &self.tenants[&session.organization];
-        let others = self.sessions.iter().filter(|(other, session)| {
-            **other != id && session.organization == self.sessions[&id].organization
-        });
-        let mut members = std::iter::once(&session.member)
-            .chain(others.map(|(_, other)| &other.member))
-            .map(|member| session.view_of(member));
-        let snapshot = Snapshot {
-            session: id,
-            voice: session.voice.clone(),
-            server_version: env!("CARGO_PKG_VERSION").into(),
-            organization: tenant.organization.clone(),
-            permissions: session.permissions,
-            channels: tenant.visible(&session.in_channels),
-            members: members.by_ref().take(MAX_MEMBERS_TOLD).collect(),
-        };
-        let rest = in_parts(members.collect(), &[]).map(ServerEvent::Members);
-        let events = std::iter::once(ServerEvent::Snapshot(Box::new(snapshot))).chain(rest);
-        out.push(Output::Begin(id, events.map(ServerMessage::Event).collect()));
     }
 
     fn routing(&self) -> Routing {
@@ -486,17 +419,6 @@ impl Session {
         !self.member.muted
             && self.in_channels.get(&channel).is_some_and(|held| held.contains(Permissions::SPEAK))
     }
-
-    /// Another's entry, without the channel where that may not be seen.
-    fn view_of(&self, other: &Member) -> Member {
-        let Presence { channel, talking, .. } = self.sees_of(Presence::of(other));
-        Member { channel, talking, ..other.clone() }
-    }
-
-    fn sees_of(&self, other: Presence) -> Presence {
-        let channel = other.channel.filter(|channel| self.sees(*channel));
-        Presence { channel, talking: other.talking && channel.is_some(), ..other }
-    }
 }
 
 impl Context {
@@ -511,16 +433,6 @@ impl Context {
     }
 }
 
-/// In messages that hold no more than they may.
-fn in_parts(changed: Vec<Member>, gone: &[SessionId]) -> impl Iterator<Item = MembersChange> {
-    let count = changed.len().max(gone.len()).div_ceil(MAX_MEMBERS_TOLD);
-    let mut changed = changed.into_iter();
-    (0..count).map(move |part| MembersChange {
-        changed: changed.by_ref().take(MAX_MEMBERS_TOLD).collect(),
-        gone: gone.iter().skip(part * MAX_MEMBERS_TOLD).take(MAX_MEMBERS_TOLD).copied().collect(),
-    })
-}
-
 fn organization_wide(held: &[HeldRole]) -> Permissions {
     let sum = held.iter().fold(Permissions::empty(), |sum, role| sum | role.permissions);
     if sum.contains(Permissions::ADMINISTRATOR) { Permissions::all() } else { sum }
@@ -532,6 +444,8 @@ fn ended() -> ErrorBody {
 
 #[path = "resume.rs"]
 mod resume;
+#[path = "telling.rs"]
+mod telling;
 
 #[cfg(test)]
 #[path = "state_tests.rs"]

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use voip_protocol::UserId;
+use voip_protocol::{UserId, control::MembersChange, limits::MAX_MEMBERS_TOLD};
 
 use super::*;
 

@@ -10,8 +10,8 @@ use voip_protocol::{
 };
 
 use super::{
-    AuditEntry, RoleRow, Store, StoreError, Transaction, at::At, audit::insert_audit, on,
-    statements::declare, transaction::Inner, transaction::within,
+    AuditEntry, DatabaseKind, RoleRow, Store, StoreError, Transaction, at::At, audit::insert_audit, on,
+    statements::declare, transaction::within,
 };
 
 /// SHA-256 of a refresh token.
@@ -144,12 +144,18 @@ macro_rules! insert {
 }
 
 /// A login and its audit row, handed over as one: each database has its own way to say so.
-const INSERT_ON_SQLITE: &str = concat!(insert!(), "; ", insert_audit!("($11, $12, $13, $14, $15, $16, $9)"));
-const INSERT_ON_POSTGRES: &str =
-    concat!("WITH login AS (", insert!(), ") ", insert_audit!("($11, $12, $13, $14, $15, $16, $9)"));
+pub(super) const fn insert(kind: DatabaseKind) -> &'static str {
+    match kind {
+        DatabaseKind::Sqlite => {
+            concat!(insert!(), "; ", insert_audit!("($11, $12, $13, $14, $15, $16, $9)"))
+        }
+        DatabaseKind::Postgres => {
+            concat!("WITH login AS (", insert!(), ") ", insert_audit!("($11, $12, $13, $14, $15, $16, $9)"))
+        }
+    }
+}
 
 declare! {
-    INSERT = insert!();
     // Of two at once the second finds the hash changed.
     ROTATE = "UPDATE sessions SET token_hash = $2, access_jti = $3, last_activity = $4, expires_at = $5
         WHERE token_hash = $1 AND revoked_at IS NULL AND expires_at > $4
@@ -197,11 +203,8 @@ impl Transaction {
         audit: &AuditEntry<'_>,
         now: OffsetDateTime,
     ) -> Result<(), StoreError> {
-        let insert = match self.inner {
-            Inner::Sqlite(_) => INSERT_ON_SQLITE,
-            Inner::Postgres(_) => INSERT_ON_POSTGRES,
-        };
-        within!(self, connection => sqlx::query::<Db>(insert)
+        let kind = self.kind();
+        within!(self, connection => sqlx::query::<Db>(insert(kind))
             .bind(login.id.0)
             .bind(login.user.0)
             .bind(login.access_jti)

@@ -84,12 +84,6 @@ declare! {
 }
 
 impl Transaction {
-    /// As [`Store::roles_of`], with what this transaction has changed.
-    pub async fn roles_of(&mut self, user: UserId) -> Result<Vec<RoleRow>, StoreError> {
-        Ok(within!(self, connection => sqlx::query_as::<Db, RoleRow>(OF_USER)
-            .bind(user.0).fetch_all(connection).await)?)
-    }
-
     /// Adds a role.
     pub async fn create_role(
         &mut self,

@@ -1,5 +1,7 @@
 //! Every statement has a name and stands in a list, so that a test can prepare each on both databases.
 
+use super::DatabaseKind;
+
 /// Declares constants of SQL, and `STATEMENTS`: all of them by name.
 macro_rules! declare {
     ($($name:ident = $sql:expr;)*) => {
@@ -10,8 +12,9 @@ macro_rules! declare {
 }
 pub(super) use declare;
 
-/// All statements of the store, by name. Placeholders are `$1`, `$2`, …
-pub fn statements() -> impl Iterator<Item = (&'static str, &'static str)> {
+/// All statements of the store on one database, by name. Placeholders are `$1`, `$2`, …
+pub fn statements(kind: DatabaseKind) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let insert_login = ("voip_server::store::logins::insert", super::logins::insert(kind));
     [
         super::audit::STATEMENTS,
         super::channels::STATEMENTS,
@@ -24,4 +27,5 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str)> {
     .into_iter()
     .flatten()
     .copied()
+    .chain([insert_login])
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use super::{Pool, Store, StoreError};
+use super::{DatabaseKind, Pool, Store, StoreError};
 
 /// A transaction: all of it holds after [`Transaction::commit`], and nothing of it when it is dropped before.
 ///
@@ -52,6 +52,14 @@ impl Store {
 }
 
 impl Transaction {
+    /// Of which database it is.
+    pub(super) fn kind(&self) -> DatabaseKind {
+        match self.inner {
+            Inner::Sqlite(_) => DatabaseKind::Sqlite,
+            Inner::Postgres(_) => DatabaseKind::Postgres,
+        }
+    }
+
     /// Makes all of it hold.
     pub async fn commit(self) -> Result<(), StoreError> {
         match self.inner {

@@ -4,27 +4,20 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod load;
+mod raw;
+
 use std::{
     hint::black_box,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use argon2::{Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use axum::{Router, body::Body, http::Request};
 use serde_json::json;
 use time::OffsetDateTime;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::Notify,
-    task::JoinSet,
-};
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use voip_protocol::{OrganizationId, UserId, control::Credentials};
@@ -45,6 +38,9 @@ use voip_tests::{
     rest::Rest,
     server::{ADMIN, JWT_SECRET, PASSWORD, TestServer},
 };
+
+use load::{Connection, Load, get_me, post_login};
+use raw::{raw_rate, raw_time};
 
 /// Accounts in the database: a look-up in an empty one proves nothing.
 const PEOPLE: usize = 10_000;
@@ -143,50 +139,6 @@ fn percentile(times: &mut [Duration], percent: usize) -> Duration {
 
 fn median(times: &mut [Duration]) -> Duration {
     percentile(times, 50)
-}
-
-/// A hash with nothing around it, as the server makes it: with memory that is kept.
-fn raw_hash() -> impl FnMut() {
-    let params = Params::new(19_456, 2, 1, None).unwrap();
-    let mut memory = vec![Block::new(); params.block_count()];
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    move || {
-        let mut output = [0; 32];
-        argon2
-            .hash_password_into_with_memory(PASSWORD.as_bytes(), &[7; 16], &mut output, &mut memory)
-            .unwrap();
-        black_box(&output);
-    }
-}
-
-/// The median of a hash, of so many.
-fn raw_time(hashes: usize) -> Duration {
-    let mut hash = raw_hash();
-    let mut times = Vec::new();
-    for _ in 0..hashes {
-        let started = Instant::now();
-        hash();
-        times.push(started.elapsed());
-    }
-    median(&mut times)
-}
-
-/// Hashes a second, on so many threads at once.
-fn raw_rate(threads: usize) -> f64 {
-    let rate = || {
-        let (mut hash, mut hashes) = (raw_hash(), 0);
-        hash();
-        let started = Instant::now();
-        while started.elapsed() < LOAD {
-            hash();
-            hashes += 1;
-        }
-        f64::from(hashes) / started.elapsed().as_secs_f64()
-    };
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(rate)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
-    })
 }
 
 /// The server without sockets.
@@ -430,90 +382,6 @@ async fn over_the_network(database: &Database, postgres: Option<&Postgres>, tabl
     server.stop().await;
 }
 
-/// A connection that is kept, of a client that does little more than read.
-struct Connection {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-}
-
-impl Connection {
-    async fn to(server: &TestServer) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", server.address.port)).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: vec![0; 8_192] }
-    }
-
-    /// Asks, and reads the answer, which must be a success.
-    async fn ask(&mut self, request: &[u8]) {
-        self.stream.write_all(request).await.unwrap();
-        let mut length = 0;
-        while !is_whole(&self.buffer[..length]) {
-            let more = self.stream.read(&mut self.buffer[length..]).await.unwrap();
-            assert!(more > 0, "the connection ended");
-            length += more;
-        }
-        let answer = &self.buffer[..length];
-        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(answer));
-    }
-}
-
-fn get_me(server: &TestServer, token: &str) -> Arc<[u8]> {
-    let host = &server.address;
-    format!("GET /auth/me HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n")
-        .into_bytes()
-        .into()
-}
-
-fn post_login(server: &TestServer, name: &str) -> Arc<[u8]> {
-    let body = json!({ "username": name, "password": PASSWORD }).to_string();
-    let (host, length) = (&server.address, body.len());
-    format!(
-        "POST /auth/login HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n\
-        Content-Length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
-    .into()
-}
-
-/// Connections that each ask theirs again and again.
-struct Load {
-    stop: Arc<AtomicBool>,
-    done: Arc<AtomicUsize>,
-    connections: JoinSet<()>,
-}
-
-impl Load {
-    async fn start(server: &TestServer, requests: Vec<Arc<[u8]>>) -> Self {
-        let mut load = Self { stop: Arc::default(), done: Arc::default(), connections: JoinSet::new() };
-        let warm = 4 * requests.len();
-        for request in requests {
-            let mut connection = Connection::to(server).await;
-            let (stop, done) = (Arc::clone(&load.stop), Arc::clone(&load.done));
-            load.connections.spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    connection.ask(&request).await;
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        // The first ones find nothing warm.
-        while load.done() < warm {
-            assert!(load.connections.try_join_next().is_none(), "a connection ended");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        load
-    }
-
-    fn done(&self) -> usize {
-        self.done.load(Ordering::Relaxed)
-    }
-
-    async fn end(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.connections.join_all().await;
-    }
-}
-
 /// Logins a second of more people than there are cores, and how long somebody else waits meanwhile.
 async fn logins_under_load(server: &TestServer, me: &[u8], times: &mut Vec<Duration>) -> f64 {
     let mut other = Connection::to(server).await;
@@ -539,12 +407,4 @@ async fn requests(server: &TestServer, me: &Arc<[u8]>) -> f64 {
     let rate = (load.done() - before) as f64 / started.elapsed().as_secs_f64();
     load.end().await;
     rate
-}
-
-/// Whether an answer with a `content-length` has come to its end.
-fn is_whole(bytes: &[u8]) -> bool {
-    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
-    let head = std::str::from_utf8(&bytes[..end]).unwrap().to_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-    bytes.len() >= end + 4 + length.parse::<usize>().unwrap()
 }
