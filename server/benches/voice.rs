@@ -6,8 +6,12 @@ use std::{hint::black_box, net::SocketAddr, sync::Arc, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use packets::Rig;
-use voip_protocol::{SessionId, secret::TagSecret};
-use voip_server::voice::{Forwarder, Outcome, Peer, Rates, Route, Routing, VoiceCounters, bundle};
+use voip_protocol::{
+    SessionId,
+    secret::TagSecret,
+    voice::{Ping, TagKey},
+};
+use voip_server::voice::{Forwarder, Listener, Outcome, Peer, Rates, Route, Routing, VoiceCounters, bundle};
 
 const LISTENERS: u32 = 49;
 /// Bytes of 20 ms of Opus at 32 kbit/s.
@@ -22,17 +26,15 @@ fn address(session: SessionId) -> SocketAddr {
 
 fn forward(bench: &mut Criterion) {
     let others = TagSecret::new([5; 32]);
-    let talker = Peer::new(packets::TALKER, &packets::secret(), &others);
+    let secret = packets::secret();
+    let talker = Peer::new(packets::TALKER, &secret, &others);
     let listeners = (1..=LISTENERS).map(|n| Peer::new(SessionId(n), &others, &others));
     let peers: Vec<_> = listeners.chain([talker]).map(Arc::new).collect();
-    for peer in &peers {
-        peer.heard_from(address(peer.session));
-    }
-    let listeners: Arc<[_]> = peers.clone().into();
-    let routes = peers.iter().map(|peer| {
-        let route =
-            Route { peer: peer.clone(), speaks_into: Some(packets::CONTEXT), listeners: listeners.clone() };
-        (peer.session, route)
+    let listeners: Arc<[_]> = peers.iter().map(|peer| packets::listener(peer.session)).collect();
+    let routes = peers.into_iter().map(|peer| {
+        let Listener { session, seat } = packets::listener(peer.session);
+        let speaks_into = Some(packets::CONTEXT);
+        (session, Route { peer, seat, speaks_into, listeners: Arc::clone(&listeners) })
     });
     let routing = Routing { routes: routes.collect() };
     let mut sequence = 0;
@@ -41,13 +43,18 @@ fn forward(bench: &mut Criterion) {
         packets::voice(sequence, FRAME)
     };
     let mut forwarder = Forwarder::new(RATES, Arc::<VoiceCounters>::default());
+    for listener in &*listeners {
+        let ping = Ping { session: listener.session, sequence: 0, client_time: 0, follow: true };
+        let key = TagKey::new(if listener.session == packets::TALKER { &secret } else { &others });
+        forwarder.handle(&ping.to_bytes(&key), address(listener.session), NOW, &routing);
+    }
     bench.bench_function("a packet to 49 listeners", |bench| {
         bench.iter_batched(
             &mut next,
             |packet| {
                 let from = address(packets::TALKER);
                 if let Outcome::Voice(packet) = forwarder.handle(&packet, from, NOW, &routing) {
-                    bundle(&mut [packet], |packets, to| {
+                    bundle(&mut [packet], forwarder.addresses(), |packets, to| {
                         black_box((packets, to));
                     });
                 }

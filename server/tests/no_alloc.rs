@@ -16,7 +16,8 @@ use voip_protocol::{
     voice::{FrameDuration, Header, Ping, SealingKey, TagKey},
 };
 use voip_server::voice::{
-    BATCH, Forwarder, Inbox, Outbox, Outcome, Peer, Rates, Route, Routing, VoiceCounters, bundle,
+    BATCH, Forwarder, Inbox, Listener, Outbox, Outcome, Peer, Rates, Route, Routing, Seat, VoiceCounters,
+    bundle,
 };
 
 #[global_allocator]
@@ -53,9 +54,12 @@ fn voice_and_pings_pass_without_an_allocation() {
     let to = server.local_addr().unwrap();
     let clients: Vec<_> = (0..TALKERS).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
     let peers: Vec<_> = (0..TALKERS).map(|n| Arc::new(Peer::new(SessionId(n), &secret, &secret))).collect();
-    let listeners: Arc<[_]> = peers.clone().into();
+    let listeners: Arc<[_]> =
+        (0..TALKERS).map(|n| Listener { session: SessionId(n), seat: Seat(n) }).collect();
     let routes = peers.iter().map(|peer| {
-        let route = Route { peer: peer.clone(), speaks_into: Some(context), listeners: listeners.clone() };
+        let seat = Seat(peer.session.0);
+        let route =
+            Route { peer: peer.clone(), seat, speaks_into: Some(context), listeners: listeners.clone() };
         (peer.session, route)
     });
     let routing = Routing { routes: routes.collect() };
@@ -100,7 +104,9 @@ fn voice_and_pings_pass_without_an_allocation() {
             for (answer, to) in &answers {
                 sender.push(*to, std::iter::once(&answer[..]));
             }
-            bundle(&mut voice, |packets, to| sender.push(to, packets.iter().map(|packet| packet.body)));
+            bundle(&mut voice, forwarder.addresses(), |packets, to| {
+                sender.push(to, packets.iter().map(|packet| packet.body));
+            });
         });
         assert_eq!(failed, 0);
         voice.len() + answers.len() + dropped

@@ -10,7 +10,7 @@ use voip_protocol::{
     secret::{ContextSecret, TagSecret},
     voice::{FrameDuration, Header, SealingKey, TAG_LEN, TagKey},
 };
-use voip_server::voice::{Forwarder, Outcome, Peer, Rates, Route, Routing, VoiceCounters};
+use voip_server::voice::{Forwarder, Listener, Outcome, Peer, Rates, Route, Routing, Seat, VoiceCounters};
 
 /// Connections of a well-used server, all of them talkers.
 const SESSIONS: u32 = 1_000;
@@ -88,9 +88,10 @@ impl Rig {
     fn new(packet: Vec<u8>, rates: Rates) -> Box<Self> {
         let peers: Vec<_> =
             (1..=SESSIONS).map(|n| Arc::new(Peer::new(SessionId(n), &secret(), &secret()))).collect();
-        let listeners: Arc<[_]> = peers.clone().into();
+        let listeners: Arc<[_]> = peers.iter().map(|peer| listener(peer.session)).collect();
         let routes = peers.into_iter().map(|peer| {
-            (peer.session, Route { peer, speaks_into: Some(CONTEXT), listeners: Arc::clone(&listeners) })
+            let Listener { session, seat } = listener(peer.session);
+            (session, Route { peer, seat, speaks_into: Some(CONTEXT), listeners: Arc::clone(&listeners) })
         });
         let routing = Routing { routes: routes.collect() };
         let mut forwarder = Forwarder::new(rates, Arc::<VoiceCounters>::default());
@@ -121,6 +122,11 @@ pub fn voice(sequence: u32, frame: usize) -> Vec<u8> {
     let tag: [u8; TAG_LEN] = TagKey::new(&secret()).tag(&packet);
     packet.extend(tag);
     packet
+}
+
+/// Each sits where its number says.
+pub fn listener(session: SessionId) -> Listener {
+    Listener { session, seat: Seat(session.0) }
 }
 
 /// Of every session's tags.

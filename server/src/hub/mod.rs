@@ -2,6 +2,7 @@
 
 mod news;
 mod permissions;
+mod seats;
 mod state;
 mod task;
 mod tenant;

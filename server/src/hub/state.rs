@@ -15,8 +15,8 @@ use voip_protocol::{
     secret::{ContextSecret, Secret, TagSecret},
 };
 
-use super::{HeldRole, News, Presence, Tenant};
-use crate::voice::{Peer, Route, Routing};
+use super::{HeldRole, News, Presence, Tenant, seats::Seats};
+use crate::voice::{Listener, Peer, Route, Routing, Seat};
 
 /// The live state. `Duration`s are the time since the hub began.
 pub struct Hub {
@@ -27,6 +27,7 @@ pub struct Hub {
     news: HashMap<OrganizationId, News>,
     /// By which logins somebody connected since it was last asked.
     arrived: HashSet<LoginId>,
+    seats: Seats,
     next_session: u32,
     next_context: u32,
     voice_port: u16,
@@ -65,6 +66,7 @@ struct Session {
     permissions: Permissions,
     in_channels: HashMap<ChannelId, Permissions>,
     peer: Arc<Peer>,
+    seat: Seat,
     voice: VoiceSession,
     /// Its client knows how to come back when it loses its connection.
     keep: bool,
@@ -91,6 +93,7 @@ impl Hub {
             contexts: HashMap::new(),
             news: HashMap::new(),
             arrived: HashSet::new(),
+            seats: Seats::default(),
             // Not from 1: a packet of before a restart should meet no session of after it.
             next_session: u32::from_be_bytes(start),
             next_context: 1,
@@ -141,6 +144,7 @@ impl Hub {
             permissions: organization_wide(&held),
             in_channels,
             peer,
+            seat: self.seats.take(),
             voice,
             keep: false,
             ends_at: None,
@@ -156,6 +160,7 @@ impl Hub {
     /// A connection is gone.
     pub fn disconnect(&mut self, id: SessionId, now: Duration) {
         let Some(session) = self.sessions.remove(&id) else { return };
+        self.seats.leave(session.seat);
         if let Some(channel) = session.member.channel {
             self.left(channel, now);
         }
@@ -354,19 +359,20 @@ impl Hub {
     }
 
     fn routing(&self) -> Routing {
-        let mut listeners: HashMap<ChannelId, Vec<Arc<Peer>>> = HashMap::new();
-        for session in self.sessions.values().filter(|session| !session.member.deafened) {
+        let mut listeners: HashMap<ChannelId, Vec<Listener>> = HashMap::new();
+        for (id, session) in self.sessions.iter().filter(|(_, session)| !session.member.deafened) {
             if let Some(channel) = session.member.channel {
-                listeners.entry(channel).or_default().push(Arc::clone(&session.peer));
+                listeners.entry(channel).or_default().push(Listener { session: *id, seat: session.seat });
             }
         }
         let listeners: HashMap<_, Arc<[_]>> =
-            listeners.into_iter().map(|(channel, peers)| (channel, peers.into())).collect();
-        let nobody: Arc<[Arc<Peer>]> = Arc::new([]);
+            listeners.into_iter().map(|(channel, those)| (channel, those.into())).collect();
+        let nobody: Arc<[Listener]> = Arc::new([]);
         let routes = self.sessions.iter().map(|(id, session)| {
             let channel = session.member.channel.filter(|channel| session.may_speak(*channel));
             let route = Route {
                 peer: Arc::clone(&session.peer),
+                seat: session.seat,
                 speaks_into: channel
                     .and_then(|channel| self.contexts.get(&channel))
                     .map(|context| context.id),

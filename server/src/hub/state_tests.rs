@@ -55,7 +55,7 @@ fn join(hub: &mut Hub, id: SessionId, channel: ChannelId) -> Result<(), ErrorCod
 fn listeners(hub: &mut Hub, talker: SessionId) -> (bool, Vec<SessionId>) {
     let routing = hub.routing();
     let route = &routing.routes[&talker];
-    let others = route.listeners.iter().map(|peer| peer.session).filter(|id| *id != talker).collect();
+    let others = route.listeners.iter().map(|listener| listener.session).filter(|id| *id != talker).collect();
     (route.speaks_into.is_some(), others)
 }
 

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, net::SocketAddr, sync::Arc};
 
 use voip_protocol::SessionId;
 
-use super::Peer;
+use super::{Addresses, Listener};
 
 /// Bytes of one bundle: what fits a datagram of IPv4, with room for the headers.
 const MOST_BYTES: usize = 65_000;
@@ -15,7 +15,7 @@ pub struct Accepted<'b, 'r> {
     /// Who speaks.
     pub talker: SessionId,
     /// Whom it is for, the talker perhaps among them.
-    pub listeners: &'r Arc<[Arc<Peer>]>,
+    pub listeners: &'r Arc<[Listener]>,
     /// The bytes that they get.
     pub body: &'b [u8],
 }
@@ -27,6 +27,7 @@ pub struct Accepted<'b, 'r> {
 /// one length stay in the order in which they came.
 pub fn bundle<'b, 'r>(
     packets: &mut [Accepted<'b, 'r>],
+    addresses: &Addresses,
     mut send: impl FnMut(&[Accepted<'b, 'r>], SocketAddr),
 ) -> u64 {
     let mut sent = 0;
@@ -36,9 +37,9 @@ pub fn bundle<'b, 'r>(
         (Arc::as_ptr(packet.listeners).addr(), Reverse(packet.body.len()), packet.body.as_ptr().addr())
     });
     for group in packets.chunk_by(|one, other| Arc::ptr_eq(one.listeners, other.listeners)) {
-        for listener in &**group[0].listeners {
+        for &listener in &**group[0].listeners {
             // A listener without an address has not spoken on UDP yet: there is nowhere to send to.
-            let Some(address) = listener.address() else { continue };
+            let Some(address) = addresses.of(listener) else { continue };
             let mut rest = group;
             while !rest.is_empty() {
                 let (run, others) = rest.split_at(run_of(rest));
@@ -70,14 +71,20 @@ mod tests {
     use std::collections::HashMap;
 
     use proptest::prelude::*;
-    use voip_protocol::secret::TagSecret;
 
-    use super::*;
+    use super::{super::Seat, *};
 
-    fn peer(session: u32) -> Arc<Peer> {
-        let peer = Peer::new(SessionId(session), &TagSecret::new([1; 32]), &TagSecret::new([2; 32]));
-        peer.heard_from(address(session));
-        Arc::new(peer)
+    fn listener(session: u32) -> Listener {
+        Listener { session: SessionId(session), seat: Seat(session) }
+    }
+
+    /// Of eight listeners.
+    fn addresses() -> Addresses {
+        let mut addresses = Addresses::default();
+        for n in 1..9 {
+            addresses.heard_from(SessionId(n), Seat(n), address(n));
+        }
+        addresses
     }
 
     fn address(session: u32) -> SocketAddr {
@@ -86,14 +93,14 @@ mod tests {
 
     #[test]
     fn one_bundle_a_listener() {
-        let room: Arc<[_]> = (1..=6).map(peer).collect();
+        let room: Arc<[_]> = (1..=6).map(listener).collect();
         let bodies = [[7; 100]; 3];
         let mut packets: Vec<_> = (1..=3)
             .zip(&bodies)
             .map(|(talker, body)| Accepted { talker: SessionId(talker), listeners: &room, body })
             .collect();
         let mut bundles = Vec::new();
-        let sent = bundle(&mut packets, |packets, to| bundles.push((to, packets.len())));
+        let sent = bundle(&mut packets, &addresses(), |packets, to| bundles.push((to, packets.len())));
         // The talker in the middle of the three gets what is before its own and what is after it.
         let at = address;
         assert_eq!(
@@ -111,8 +118,8 @@ mod tests {
             packets in prop::collection::vec((1u32..9, 1usize..1_200), 0..64),
             rooms in prop::collection::vec(0usize..3, 8),
         ) {
-            let lists: Vec<Arc<[Arc<Peer>]>> = (0..3)
-                .map(|room| (1..9).filter(|n| rooms[*n as usize - 1] == room).map(peer).collect())
+            let lists: Vec<Arc<[Listener]>> = (0..3)
+                .map(|room| (1..9).filter(|n| rooms[*n as usize - 1] == room).map(listener).collect())
                 .collect();
             let buffer = vec![0u8; 64 * 1_200];
             let slots: Vec<_> = buffer.chunks(1_200).collect();
@@ -127,7 +134,7 @@ mod tests {
                 .collect();
             let mut got: HashMap<SocketAddr, Vec<usize>> = HashMap::new();
             let mut total = 0;
-            let sent = bundle(&mut accepted, |bundle, to| {
+            let sent = bundle(&mut accepted, &addresses(), |bundle, to| {
                 let length = bundle[0].body.len();
                 let (last, equal) = bundle.split_last().unwrap();
                 assert!(equal.iter().all(|packet| packet.body.len() == length) && last.body.len() <= length);

@@ -16,22 +16,31 @@ use voip_protocol::{
 };
 
 use super::{
-    Accepted, Allowance, BySession, Rates, Routing,
+    Accepted, Addresses, Allowance, Rates, Routing, Seat,
     counters::{VoiceCounters, count},
 };
 
 /// The server's clock in pongs, in Hertz.
 const CLOCK_RATE: u64 = 48_000;
 
-/// Checks datagrams and says where they go. One thread owns it, and with it the replay windows and the allowances.
+/// Checks datagrams and says where they go. One thread owns it, and with it the replay windows, the allowances and the
+/// addresses.
 pub struct Forwarder {
-    heard: BySession<Heard>,
-    rates: Rates,
+    known: Known,
     counters: Arc<VoiceCounters>,
+}
+
+/// What is known of those who have been heard.
+struct Known {
+    /// By seat. What is left of a session that has ended goes when another one is heard there.
+    heard: Vec<Option<Heard>>,
+    addresses: Addresses,
+    rates: Rates,
 }
 
 /// What is known of a session that has been heard.
 struct Heard {
+    session: SessionId,
     voice: Stream,
     ping: Stream,
 }
@@ -40,6 +49,12 @@ struct Heard {
 struct Stream {
     window: ReplayWindow,
     allowance: Allowance,
+}
+
+impl Heard {
+    fn new(session: SessionId, rates: Rates, now_ns: u64) -> Self {
+        Self { session, voice: Stream::new(rates, now_ns), ping: Stream::new(Rates::PINGS, now_ns) }
+    }
 }
 
 impl Stream {
@@ -62,14 +77,14 @@ pub enum Outcome<'b, 'r> {
 impl Forwarder {
     /// Lets each session send so much voice, and counts into `counters`.
     pub fn new(rates: Rates, counters: Arc<VoiceCounters>) -> Self {
-        Self { heard: BySession::default(), rates, counters }
+        let known = Known { heard: Vec::new(), addresses: Addresses::default(), rates };
+        Self { known, counters }
     }
 
     /// Handles one datagram.
     ///
-    /// `now` is the time since the server began; it must not go back. Allocates only at a session's first packet, and
-    /// when its address changes to one of IPv6. Answers nothing that is not authentic, and nothing with more bytes
-    /// than it got.
+    /// `now` is the time since the server began; it must not go back. Allocates only when more sessions are heard than
+    /// ever before. Answers nothing that is not authentic, and nothing with more bytes than it got.
     pub fn handle<'b, 'r>(
         &mut self,
         datagram: &'b [u8],
@@ -79,85 +94,91 @@ impl Forwarder {
     ) -> Outcome<'b, 'r> {
         count(&self.counters.received);
         self.counters.received_bytes.fetch_add(datagram.len() as u64, Ordering::Relaxed);
-        let Self { heard, rates, counters } = self;
-        accept(datagram, from, now, routing, heard, *rates, counters).unwrap_or_else(|reason| {
+        let Self { known, counters } = self;
+        known.accept(datagram, from, now, routing, counters).unwrap_or_else(|reason| {
             count(reason);
             counters.dropped_bytes.fetch_add(datagram.len() as u64, Ordering::Relaxed);
             Outcome::Dropped
         })
     }
 
-    /// Forgets the sessions that are gone.
-    pub fn forget_ended(&mut self, routing: &Routing) {
-        self.heard.retain(|session, _| routing.routes.contains_key(session));
-    }
-
-    /// Of how many sessions something is kept: those that are there and have sent something authentic.
-    pub fn sessions_heard(&self) -> usize {
-        self.heard.len()
+    /// Where everybody was last heard from.
+    pub fn addresses(&self) -> &Addresses {
+        &self.known.addresses
     }
 }
 
-/// As [`Forwarder::handle`], or the counter of the reason why not.
-///
-/// What costs least is looked at first, and nothing is kept of a packet before its tag is known to be right. What the
-/// session may send comes after the replay window: or whoever repeats its packets could use it up.
-fn accept<'b, 'r, 'c>(
-    datagram: &'b [u8],
-    from: SocketAddr,
-    now: Duration,
-    routing: &'r Routing,
-    heard: &mut BySession<Heard>,
-    rates: Rates,
-    counters: &'c VoiceCounters,
-) -> Result<Outcome<'b, 'r>, &'c AtomicU64> {
-    let packet = Packet::parse(datagram).ok_or(&counters.malformed)?;
-    let session = packet.session();
-    let route = routing.routes.get(&session).ok_or(&counters.unknown_session)?;
-    let body = route.peer.uplink.check(datagram).ok_or(&counters.bad_tag)?;
-    let now_ns = now.as_nanos() as u64;
-    let heard = heard.entry(session).or_insert_with(|| Heard {
-        voice: Stream::new(rates, now_ns),
-        ping: Stream::new(Rates::PINGS, now_ns),
-    });
-    match packet {
-        Packet::Ping(ping) => {
-            if !heard.ping.window.accept(ping.sequence) {
-                return Err(&counters.replayed);
+impl Known {
+    /// As [`Forwarder::handle`], or the counter of the reason why not.
+    ///
+    /// What costs least is looked at first, and nothing is kept of a packet before its tag is known to be right. What
+    /// the session may send comes after the replay window: or whoever repeats its packets could use it up.
+    fn accept<'b, 'r, 'c>(
+        &mut self,
+        datagram: &'b [u8],
+        from: SocketAddr,
+        now: Duration,
+        routing: &'r Routing,
+        counters: &'c VoiceCounters,
+    ) -> Result<Outcome<'b, 'r>, &'c AtomicU64> {
+        let packet = Packet::parse(datagram).ok_or(&counters.malformed)?;
+        let session = packet.session();
+        let route = routing.routes.get(&session).ok_or(&counters.unknown_session)?;
+        let body = route.peer.uplink.check(datagram).ok_or(&counters.bad_tag)?;
+        let now_ns = now.as_nanos() as u64;
+        let rates = self.rates;
+        let heard = self.heard(session, route.seat, now_ns);
+        match packet {
+            Packet::Ping(ping) => {
+                if !heard.ping.window.accept(ping.sequence) {
+                    return Err(&counters.replayed);
+                }
+                if !heard.ping.allowance.take(Rates::PINGS, datagram.len(), now_ns) {
+                    return Err(&counters.rate_limited);
+                }
+                if ping.follow {
+                    self.addresses.heard_from(session, route.seat, from);
+                }
+                count(&counters.pings);
+                let pong = Pong {
+                    session,
+                    sequence: ping.sequence,
+                    client_time: ping.client_time,
+                    server_time: clock(now),
+                    pings_received: route.peer.count_ping(),
+                };
+                Ok(Outcome::Answered(pong.to_bytes(&route.peer.downlink)))
             }
-            if !heard.ping.allowance.take(Rates::PINGS, datagram.len(), now_ns) {
-                return Err(&counters.rate_limited);
-            }
-            if ping.follow {
-                route.peer.heard_from(from);
-            }
-            count(&counters.pings);
-            let pong = Pong {
-                session,
-                sequence: ping.sequence,
-                client_time: ping.client_time,
-                server_time: clock(now),
-                pings_received: route.peer.count_ping(),
-            };
-            Ok(Outcome::Answered(pong.to_bytes(&route.peer.downlink)))
-        }
-        Packet::Voice(header) => {
-            if !heard.voice.window.accept(header.sequence) {
-                return Err(&counters.replayed);
-            }
-            if !heard.voice.allowance.take(rates, datagram.len(), now_ns) {
-                route.peer.count_clipped();
-                return Err(&counters.rate_limited);
-            }
-            route.peer.heard_from(from);
-            match route.speaks_into {
-                None => Err(&counters.not_allowed),
-                Some(context) if context != header.context => Err(&counters.wrong_context),
-                Some(_) => {
-                    Ok(Outcome::Voice(Accepted { talker: session, listeners: &route.listeners, body }))
+            Packet::Voice(header) => {
+                if !heard.voice.window.accept(header.sequence) {
+                    return Err(&counters.replayed);
+                }
+                if !heard.voice.allowance.take(rates, datagram.len(), now_ns) {
+                    route.peer.count_clipped();
+                    return Err(&counters.rate_limited);
+                }
+                self.addresses.heard_from(session, route.seat, from);
+                match route.speaks_into {
+                    None => Err(&counters.not_allowed),
+                    Some(context) if context != header.context => Err(&counters.wrong_context),
+                    Some(_) => {
+                        Ok(Outcome::Voice(Accepted { talker: session, listeners: &route.listeners, body }))
+                    }
                 }
             }
         }
+    }
+
+    /// What is known of a session, which sits there now.
+    fn heard(&mut self, session: SessionId, seat: Seat, now_ns: u64) -> &mut Heard {
+        if self.heard.len() <= seat.index() {
+            self.heard.resize_with(seat.index() + 1, || None);
+        }
+        let place = &mut self.heard[seat.index()];
+        if place.as_ref().is_some_and(|heard| heard.session != session) {
+            *place = None;
+        }
+        place.get_or_insert_with(|| Heard::new(session, self.rates, now_ns))
     }
 }
 

@@ -8,7 +8,7 @@ use voip_protocol::{
 };
 
 use super::{
-    super::{Peer, Route, bundle},
+    super::{Listener, Peer, Route, bundle},
     *,
 };
 
@@ -23,17 +23,25 @@ fn address(session: u32) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 10_000 + session as u16))
 }
 
+/// Each sits where its number says.
+fn listener(session: u32) -> Listener {
+    Listener { session: SessionId(session), seat: Seat(session) }
+}
+
 /// Sessions 1, 2, 3 in one context; 4 alone in another; 5 in the first, muted.
 fn routing() -> Routing {
     let peers: Vec<_> =
         (1..=5u32).map(|n| Arc::new(Peer::new(SessionId(n), &secret(n), &secret(n + 100)))).collect();
-    for peer in &peers {
-        peer.heard_from(address(peer.session.0));
-    }
-    let room: Arc<[_]> = [&peers[0], &peers[1], &peers[2], &peers[4]].map(Arc::clone).into();
-    let alone: Arc<[_]> = [Arc::clone(&peers[3])].into();
-    let route = |n: usize, speaks_into, listeners: &Arc<[Arc<Peer>]>| {
-        let route = Route { peer: Arc::clone(&peers[n]), speaks_into, listeners: Arc::clone(listeners) };
+    let room: Arc<[_]> = [1, 2, 3, 5].map(listener).into();
+    let alone: Arc<[_]> = [listener(4)].into();
+    let route = |n: usize, speaks_into, listeners: &Arc<[Listener]>| {
+        let peer = Arc::clone(&peers[n]);
+        let route = Route {
+            seat: listener(peer.session.0).seat,
+            peer,
+            speaks_into,
+            listeners: Arc::clone(listeners),
+        };
         (peers[n].session, route)
     };
     let routes = [
@@ -81,7 +89,10 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         let counters = Arc::<VoiceCounters>::default();
-        let forwarder = Forwarder::new(RATES, Arc::clone(&counters));
+        let mut forwarder = Forwarder::new(RATES, Arc::clone(&counters));
+        for n in 1..=5 {
+            forwarder.known.addresses.heard_from(SessionId(n), listener(n).seat, address(n));
+        }
         Self { forwarder, routing: routing(), counters, now: Duration::from_secs(77) }
     }
 
@@ -91,7 +102,7 @@ impl Rig {
             Outcome::Dropped => {}
             Outcome::Answered(pong) => sent.push((pong.to_vec(), from)),
             Outcome::Voice(packet) => {
-                bundle(&mut [packet], |packets, to| {
+                bundle(&mut [packet], self.forwarder.addresses(), |packets, to| {
                     sent.extend(packets.iter().map(|packet| (packet.body.to_vec(), to)));
                 });
             }
@@ -172,7 +183,7 @@ fn a_flood_is_clipped_and_nobody_else_notices() {
 #[test]
 fn bytes_are_limited_as_packets_are() {
     let mut rig = Rig::new();
-    rig.forwarder.rates.bytes_per_second = 2_000;
+    rig.forwarder.known.rates.bytes_per_second = 2_000;
     let length = voice(1, CONTEXT, 0).len();
     let passed = (0..100).filter(|n| !rig.handle(&voice(1, CONTEXT, *n), address(1)).is_empty()).count();
     assert_eq!(passed, 2_000 / length);
@@ -219,7 +230,7 @@ fn what_is_clipped_moves_no_address() {
         rig.handle(&voice(1, CONTEXT, n), address(1));
     }
     assert!(rig.handle(&voice(1, CONTEXT, 500), address(40)).is_empty());
-    assert_eq!(rig.routing.routes[&SessionId(1)].peer.address(), Some(address(1)));
+    assert_eq!(rig.forwarder.addresses().of(listener(1)), Some(address(1)));
 }
 
 /// A hundred thousand strangers leave nothing behind but counts.
@@ -228,7 +239,7 @@ fn strangers_make_no_state() {
     let mut rig = Rig::new();
     rig.handle(&voice(1, CONTEXT, 0), address(1));
     rig.handle(&ping(2, 0), address(2));
-    let room = rig.forwarder.heard.capacity();
+    let room = rig.forwarder.known.heard.capacity();
     // Visits every number of 32 bits once.
     let sessions = (0..100_000u32).map(|n| n.wrapping_mul(0x9E37_79B1).wrapping_add(6));
     let (mut voice, mut ping) = (voice(1, CONTEXT, 9), ping(1, 9));
@@ -247,21 +258,32 @@ fn strangers_make_no_state() {
     }
     let figures = rig.counters.figures();
     assert_eq!((figures.unknown_session, figures.bad_tag), (200_000, 6));
-    assert_eq!((rig.forwarder.sessions_heard(), rig.forwarder.heard.capacity()), (2, room));
+    let heard = &rig.forwarder.known.heard;
+    assert_eq!((heard.iter().flatten().count(), heard.capacity()), (2, room));
 }
 
 #[test]
-fn who_has_gone_is_unknown_and_forgotten() {
+fn who_has_gone_is_unknown_and_leaves_nothing_to_who_comes_after() {
     let mut rig = Rig::new();
-    assert!(!rig.handle(&voice(1, CONTEXT, 0), address(1)).is_empty());
-    assert_eq!(rig.handle(&ping(2, 0), address(2)).len(), 1);
-    rig.routing.routes.remove(&SessionId(1));
-    rig.forwarder.forget_ended(&rig.routing);
-    assert_eq!(rig.forwarder.sessions_heard(), 1);
-    assert!(rig.handle(&voice(1, CONTEXT, 1), address(1)).is_empty());
-    assert!(rig.handle(&ping(1, 0), address(1)).is_empty());
+    for n in 0..RATES.packets_per_second {
+        rig.handle(&voice(1, CONTEXT, 1_000 + n), address(1));
+    }
+    assert_eq!(rig.handle(&ping(1, 1_000), address(1)).len(), 1);
+    let gone = rig.routing.routes.remove(&SessionId(1)).unwrap();
+    assert!(rig.handle(&voice(1, CONTEXT, 2_000), address(1)).is_empty());
+    assert!(rig.handle(&ping(1, 2_000), address(1)).is_empty());
     assert_eq!(rig.counters.figures().unknown_session, 2);
-    assert_eq!(rig.forwarder.sessions_heard(), 1);
+    // Another sits there now, with the first numbers and everything that it may send.
+    let peer = Arc::new(Peer::new(SessionId(6), &secret(6), &secret(106)));
+    let newcomer = Listener { session: SessionId(6), seat: gone.seat };
+    rig.routing.routes.insert(SessionId(6), Route { peer, ..gone });
+    assert_eq!(rig.forwarder.addresses().of(newcomer), None);
+    assert_eq!(rig.handle(&ping(6, 0), address(6)).len(), 1);
+    assert_eq!(rig.forwarder.addresses().of(newcomer), Some(address(6)));
+    for n in 0..RATES.packets_per_second {
+        assert!(!rig.handle(&voice(6, CONTEXT, n), address(6)).is_empty());
+    }
+    assert_eq!(rig.forwarder.known.heard.iter().flatten().count(), 1);
 }
 
 /// Every first byte and every length, forged and with the right tag: who answers no more than it was asked is of
@@ -315,6 +337,6 @@ proptest! {
             bytes[4..8].copy_from_slice(&1u32.to_be_bytes());
         }
         prop_assert!(rig.handle(&bytes, address(60)).is_empty());
-        prop_assert_eq!(rig.routing.routes[&SessionId(1)].peer.address(), Some(address(1)));
+        prop_assert_eq!(rig.forwarder.addresses().of(listener(1)), Some(address(1)));
     }
 }

@@ -1,5 +1,6 @@
 //! The voice plane: checks, looks up, sends on. It decodes nothing and seals nothing.
 
+mod addresses;
 mod allowance;
 #[cfg_attr(target_os = "linux", path = "batch_linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "batch_portable.rs")]
@@ -10,10 +11,11 @@ mod forwarder;
 mod routing;
 mod thread;
 
+pub use addresses::Addresses;
 pub use allowance::{Allowance, PINGS_PER_SECOND, Rates};
 pub use batch::{BATCH, Inbox, Outbox};
 pub use bundle::{Accepted, bundle};
 pub use counters::{VoiceCounters, VoiceFigures};
 pub use forwarder::{Forwarder, Outcome};
-pub use routing::{BySession, Peer, Route, Routing};
+pub use routing::{BySession, Listener, Peer, Route, Routing, Seat};
 pub use thread::{VoicePlane, VoiceThread};

@@ -2,14 +2,12 @@
 
 use std::{
     collections::HashMap,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
 };
 
-use arc_swap::ArcSwapOption;
 use voip_protocol::{ContextId, SessionId, secret::TagSecret, voice::TagKey};
 
 /// By session. The numbers are the server's own and the hash is seeded: whoever sends packets can neither choose what
@@ -28,18 +26,34 @@ pub struct Routing {
 pub struct Route {
     /// The session.
     pub peer: Arc<Peer>,
+    /// Where it sits.
+    pub seat: Seat,
     /// The one context that it may speak into now; none while it is muted, in no channel, or not allowed to.
     pub speaks_into: Option<ContextId>,
     /// Who hears that context: the same list for all its talkers, so a talker may stand in it as well.
-    pub listeners: Arc<[Arc<Peer>]>,
+    pub listeners: Arc<[Listener]>,
 }
 
-/// Nothing was heard yet.
-const NOWHERE: u64 = 0;
-/// The address stands elsewhere.
-const IS_V6: u64 = 1;
-/// Above the 48 bits of address and port.
-const IS_V4: u64 = 1 << 48;
+/// Somebody who hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The session.
+    pub session: SessionId,
+    /// Where it sits.
+    pub seat: Seat,
+}
+
+/// A session's place in the tables of the voice thread. The hub gives them out, the lowest that is free: what stands
+/// there may still be of a session that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat(pub u32);
+
+impl Seat {
+    /// Into a table.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// One session on the voice plane, from its connect to its end.
 pub struct Peer {
@@ -49,10 +63,6 @@ pub struct Peer {
     pub uplink: TagKey,
     /// Tags what it is sent.
     pub downlink: TagKey,
-    /// Where it was last heard from: nowhere, an address of IPv4 packed into one word, or [`IS_V6`].
-    address: AtomicU64,
-    /// Where that is on IPv6. Allocates when it changes.
-    address_v6: ArcSwapOption<SocketAddrV6>,
     pings: AtomicU32,
     /// Voice packets that were clipped and that nobody has been told of yet.
     clipped: AtomicU32,
@@ -65,38 +75,9 @@ impl Peer {
             session,
             uplink: TagKey::new(uplink),
             downlink: TagKey::new(downlink),
-            address: AtomicU64::new(NOWHERE),
-            address_v6: ArcSwapOption::empty(),
             pings: AtomicU32::new(0),
             clipped: AtomicU32::new(0),
         }
-    }
-
-    /// Where to send its packets.
-    pub fn address(&self) -> Option<SocketAddr> {
-        match self.address.load(Ordering::Acquire) {
-            NOWHERE => None,
-            IS_V6 => self.address_v6.load().as_deref().map(|&address| address.into()),
-            packed => {
-                let ip = Ipv4Addr::from_bits((packed >> 16) as u32);
-                Some(SocketAddrV4::new(ip, packed as u16).into())
-            }
-        }
-    }
-
-    /// An authentic packet came from here.
-    pub fn heard_from(&self, from: SocketAddr) {
-        if self.address() == Some(from) {
-            return;
-        }
-        let packed = match from {
-            SocketAddr::V4(from) => IS_V4 | u64::from(from.ip().to_bits()) << 16 | u64::from(from.port()),
-            SocketAddr::V6(from) => {
-                self.address_v6.store(Some(Arc::new(from)));
-                IS_V6
-            }
-        };
-        self.address.store(packed, Ordering::Release);
     }
 
     /// Counts a ping, and tells how many there have been.
@@ -117,9 +98,6 @@ impl Peer {
 
 impl std::fmt::Debug for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Peer")
-            .field("session", &self.session)
-            .field("address", &self.address())
-            .finish_non_exhaustive()
+        f.debug_struct("Peer").field("session", &self.session).finish_non_exhaustive()
     }
 }

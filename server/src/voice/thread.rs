@@ -103,7 +103,6 @@ fn serve(socket: &UdpSocket, plane: &VoicePlane, rates: Rates, stop: &AtomicBool
         let newest = routing.load();
         if !Arc::ptr_eq(newest, &current) {
             current = Arc::clone(newest);
-            forwarder.forget_ended(&current);
         }
         if received.is_err() {
             continue;
@@ -124,7 +123,7 @@ fn serve(socket: &UdpSocket, plane: &VoicePlane, rates: Rates, stop: &AtomicBool
             for (answer, to) in &answers {
                 sender.push(*to, std::iter::once(&answer[..]));
             }
-            forwarded.0 = bundle(&mut voice, |packets, to| {
+            forwarded.0 = bundle(&mut voice, forwarder.addresses(), |packets, to| {
                 forwarded.1 += packets.iter().map(|packet| packet.body.len() as u64).sum::<u64>();
                 sender.push(to, packets.iter().map(|packet| packet.body));
             });
