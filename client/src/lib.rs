@@ -22,4 +22,5 @@ pub use engine::{Engine, EngineConfig, EngineHandle};
 pub use error::{ClientError, ClientErrorCode};
 pub use event::{AudioState, Connection, EngineState, Event, Levels, Statistics, TalkerStatistics};
 pub use room::Room;
+pub use session::Backoff;
 pub use settings::{TalkMode, VoiceSettings};

@@ -92,6 +92,16 @@ const fn cpu_of(of: Who, bound: Bound) -> Goal {
     Goal { what: "CPU for a packet", figure: CPU, of: Some(of), bound }
 }
 
+/// A figure of ours that is held against nobody's.
+const fn alone(what: &'static str, figure: &'static str, bound: Bound) -> Goal {
+    Goal { what, figure, of: None, bound }
+}
+
+const fn flood(name: &'static str, arguments: &'static str) -> Workload {
+    const GOALS: &[Goal] = &[alone("loss beside a flood, in %", "voice.loss_pct", Bound::AtMost(MOST_LOSS))];
+    Workload { name, arguments, peers: &[], goals: GOALS }
+}
+
 const WORKLOADS: &[Workload] = &[
     Workload {
         name: "one-talker",
@@ -117,12 +127,7 @@ const WORKLOADS: &[Workload] = &[
         peers: &[Who::Mumble],
         goals: &[
             cpu_of(Who::Mumble, Bound::AtMost(0.5)),
-            Goal {
-                what: "KiB for a client",
-                figure: "rss_kib_per_client",
-                of: None,
-                bound: Bound::AtMost(40.0),
-            },
+            alone("KiB for a client", "rss_kib_per_client", Bound::AtMost(40.0)),
         ],
     },
     Workload {
@@ -143,12 +148,7 @@ const WORKLOADS: &[Workload] = &[
                 of: Some(Who::Mumble),
                 bound: Bound::AtMost(0.5),
             },
-            Goal {
-                what: "latency, p99 in µs",
-                figure: "voice.latency_us.p99",
-                of: None,
-                bound: Bound::AtMost(1_000.0),
-            },
+            alone("latency, p99 in µs", "voice.latency_us.p99", Bound::AtMost(1_000.0)),
         ],
     },
     Workload {
@@ -170,16 +170,35 @@ const WORKLOADS: &[Workload] = &[
             },
         ],
     },
+    // Fifty talk in five channels, beside as many packets as one thread can make.
+    flood("garbage", "--clients 50 --per-channel 10 --talkers 10 --flood garbage"),
+    flood("spoofed", "--clients 50 --per-channel 10 --talkers 10 --flood spoofed"),
+    flood("replayed", "--clients 50 --per-channel 10 --talkers 10 --flood replayed"),
+    Workload {
+        name: "join-storm",
+        // As many as the machine can, while some talk.
+        arguments: "--clients 50 --per-channel 10 --talkers 1 --storm 16",
+        peers: &[],
+        goals: &[
+            alone("loss beside a storm, in %", "voice.loss_pct", Bound::AtMost(MOST_LOSS)),
+            alone("latency, p99 in µs", "voice.latency_us.p99", Bound::AtMost(5_000.0)),
+        ],
+    },
     Workload {
         name: "connects",
         arguments: "--clients 0 --churn 500 --concurrency 1",
         peers: &[],
-        goals: &[Goal {
-            what: "connects a second",
-            figure: "churn.logins_per_s",
-            of: None,
-            bound: Bound::AtLeast(1_000.0),
-        }],
+        goals: &[alone("connects a second", "churn.logins_per_s", Bound::AtLeast(1_000.0))],
+    },
+    Workload {
+        name: "restart",
+        // Killed in mid-talk, and away for longer than a client's longest wait.
+        arguments: "--clients 500 --per-channel 50 --talkers 2 --restart --down-seconds 3",
+        peers: &[],
+        goals: &[
+            alone("ms from up to the last who hears", "restart.heard_ms.max", Bound::AtMost(2_000.0)),
+            alone("tries that fail", "restart.failed_after", Bound::AtMost(0.0)),
+        ],
     },
 ];
 

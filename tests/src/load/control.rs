@@ -2,7 +2,10 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -91,6 +94,19 @@ impl Door {
             .await
     }
 
+    /// Connects and disconnects with each token at the same time, again and again, until `stop`; how often.
+    pub async fn storm(&self, tokens: &[Token], first: usize, stop: &AtomicBool) -> Result<u64, LoadError> {
+        let each = tokens.iter().enumerate().map(async |(number, token)| {
+            let mut times = 0u64;
+            while !stop.load(Relaxed) {
+                self.come_and_go(first + number, token).await?;
+                times += 1;
+            }
+            Ok::<_, LoadError>(times)
+        });
+        Ok(futures_util::future::try_join_all(each).await?.iter().sum())
+    }
+
     /// Connects and disconnects once.
     pub async fn come_and_go(&self, client: usize, token: &Token) -> Result<LoginTime, LoadError> {
         let mut opened = self.open(client, token).await?;
@@ -99,7 +115,9 @@ impl Door {
         Ok(LoginTime { to_tls: opened.to_tls, to_snapshot: opened.to_snapshot })
     }
 
-    async fn enter(
+    /// Connects a client and brings it into its channel; its connection goes on in a task of its own. The voice port
+    /// that the server named.
+    pub async fn enter(
         &self,
         roster: Arc<Roster>,
         client: usize,

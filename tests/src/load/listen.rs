@@ -7,7 +7,7 @@ use std::{
     ops::Range,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -66,6 +66,8 @@ pub struct Listener {
     socket: Arc<UdpSocket>,
     nap_ns: u64,
     tally: Mutex<Tally>,
+    /// When each client first heard a word, by the system's clock, in ns; 0: not yet.
+    first_heard_ns: Vec<AtomicU64>,
     stop: AtomicBool,
 }
 
@@ -80,11 +82,12 @@ struct Memory {
 }
 
 impl Listener {
-    /// Of clients that are all connected.
+    /// Of clients that are connected, or will be.
     pub fn new(roster: Arc<Roster>, socket: Arc<UdpSocket>, nap_us: u64) -> Self {
         /// In ns.
         const MICROSECOND: u64 = 1_000;
         Self {
+            first_heard_ns: (0..roster.layout.clients).map(|_| AtomicU64::new(0)).collect(),
             roster,
             socket,
             nap_ns: nap_us * MICROSECOND,
@@ -96,6 +99,11 @@ impl Listener {
     /// What came until now, to be read or begun anew.
     pub fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().expect("no holder panics")
+    }
+
+    /// When a client first heard a word, by the system's clock, in ns.
+    pub fn first_heard_ns(&self, client: usize) -> Option<u64> {
+        Some(self.first_heard_ns[client].load(Relaxed)).filter(|&ns| ns > 0)
     }
 
     /// Ends [`Listener::run`].
@@ -159,6 +167,10 @@ impl Listener {
             tally.garbled += 1;
             return;
         };
+        if !memory.sessions.contains_key(&header.session) {
+            // Somebody came after the last look.
+            memory.sessions = self.roster.sessions();
+        }
         let Some(&talker) = memory.sessions.get(&header.session) else {
             tally.garbled += 1;
             return;
@@ -202,6 +214,9 @@ impl Listener {
         let window = &mut windows[place];
         let late = window.newest().is_some_and(|newest| header.sequence < newest);
         let first = window.accept(header.sequence);
+        if self.first_heard_ns[listener].load(Relaxed) == 0 {
+            self.first_heard_ns[listener].store(arrival.at_ns, Relaxed);
+        }
         if !tally.window.contains(&mark.sent_ns) {
             return;
         }

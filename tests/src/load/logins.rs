@@ -9,7 +9,7 @@ use voip_protocol::Token;
 use super::{
     LoadError, clock,
     control::{Door, LoginTime},
-    stats::rounded,
+    stats::{quantiles_ms, rounded},
     usage,
 };
 
@@ -56,11 +56,5 @@ pub fn churn(
 }
 
 fn milliseconds(times: &[LoginTime], of: impl Fn(&LoginTime) -> Duration) -> Value {
-    let mut sorted: Vec<_> = times.iter().map(|time| of(time).as_secs_f64() * 1e3).collect();
-    sorted.sort_by(f64::total_cmp);
-    let quantile = |share: f64| {
-        let rank = (sorted.len() as f64 * share).ceil() as usize;
-        sorted.get(rank.max(1) - 1).map(|ms| rounded(*ms, 3))
-    };
-    json!({ "p50": quantile(0.5), "p95": quantile(0.95), "p99": quantile(0.99), "max": quantile(1.0) })
+    quantiles_ms(times.iter().map(|time| of(time).as_secs_f64() * 1e3))
 }

@@ -2,6 +2,7 @@
 
 use std::{
     net::UdpSocket,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -27,6 +28,8 @@ use super::{
 const LEAD: f64 = 0.05;
 /// What is under way at the end of the window may take this long, in s.
 const DRAIN: f64 = 0.3;
+/// Unmeasured talk lasts no longer, in s.
+const LONGEST: f64 = 120.0;
 /// Talkers go on for this long after the window, in s: its last packets travel as all others.
 const TAIL: f64 = 0.1;
 /// Without voice for this long, what came before is over, in s.
@@ -68,7 +71,7 @@ pub struct Bench<'a> {
     /// Their ears.
     pub listener: &'a Listener,
     /// Their mouths.
-    pub stages: SyncSender<Arc<Stage>>,
+    pub stages: &'a SyncSender<Arc<Stage>>,
     /// What the server uses while nobody talks, in s of CPU time a second.
     pub idle_rate: f64,
 }
@@ -175,14 +178,18 @@ impl Bench<'_> {
         }
     }
 
-    fn talk(&self, talkers: usize) -> Result<Talked, LoadError> {
+    /// Has so many talkers in each channel talk until the next order, unmeasured.
+    pub fn talk_on(&self, talkers: usize) -> Result<(), LoadError> {
+        let now = clock::monotonic_ns();
+        self.begin(talkers, now, now..now + clock::ns(LONGEST)).map(drop)
+    }
+
+    /// Orders talk from `start` on; what is sent in the window is measured, both on the monotonic clock.
+    fn begin(&self, talkers: usize, start: u64, window: Range<u64>) -> Result<Arc<Stage>, LoadError> {
         let options = self.options;
-        self.wait_until_quiet();
-        let start = clock::monotonic_ns() + clock::ns(LEAD);
-        let first = start + clock::ns(options.warmup_seconds);
-        let last = first + clock::ns(options.seconds);
         let realtime = |monotonic| clock::realtime_ns() + monotonic - clock::monotonic_ns();
-        let window = realtime(first)..realtime(last);
+        let stop_ns = window.end + clock::ns(TAIL);
+        let window = realtime(window.start)..realtime(window.end);
         let who = self.roster.layout.talkers(talkers);
         let stage = Arc::new(Stage {
             schedule: Schedule {
@@ -192,7 +199,7 @@ impl Bench<'_> {
                 burst: options.burst,
             },
             talkers: who,
-            stop_ns: last + clock::ns(TAIL),
+            stop_ns,
             window: window.clone(),
             payload: options.payload,
             duration: options.duration()?,
@@ -202,6 +209,16 @@ impl Bench<'_> {
         });
         *self.listener.tally() = Tally { window, ..Tally::default() };
         self.stages.send(Arc::clone(&stage)).map_err(|_| LoadError::Thread("sends"))?;
+        Ok(stage)
+    }
+
+    fn talk(&self, talkers: usize) -> Result<Talked, LoadError> {
+        let options = self.options;
+        self.wait_until_quiet();
+        let start = clock::monotonic_ns() + clock::ns(LEAD);
+        let first = start + clock::ns(options.warmup_seconds);
+        let last = first + clock::ns(options.seconds);
+        let stage = self.begin(talkers, start, first..last)?;
         clock::sleep_until(first);
         let before = self.look();
         clock::sleep_until(u64::midpoint(first, last));

@@ -17,6 +17,7 @@ mod options;
 mod packet;
 mod prepare;
 mod report;
+mod restart;
 mod roster;
 mod schedule;
 mod search;
@@ -29,7 +30,11 @@ mod usage;
 use std::{
     io,
     net::{SocketAddrV4, UdpSocket},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
+    },
     thread::{self, JoinHandle},
     time::Instant,
 };
@@ -51,7 +56,7 @@ use self::{
     roster::Roster,
     server::{Bare, Server},
     stats::rounded,
-    talk::Talker,
+    talk::{Stage, Talker},
     usage::Memory,
 };
 
@@ -109,7 +114,7 @@ fn run_bare(options: &Options, design: bare::Design) -> Result<Value, LoadError>
 }
 
 fn run_server(options: &Options) -> Result<Value, LoadError> {
-    allow_files((options.clients + options.concurrency) as u64 + FILES)?;
+    allow_files((options.clients + options.concurrency + options.storm) as u64 + FILES)?;
     // Another part of the process was first with the same one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -123,12 +128,12 @@ fn run_server(options: &Options) -> Result<Value, LoadError> {
     let prepared = runtime.block_on(prepare::prepare(
         folder.path(),
         roster.layout.channels(),
-        options.clients + options.churn + 1,
+        options.clients + options.churn + options.storm + 1,
     ))?;
-    let server = Server::start(options, folder.path())?;
+    let server = Server::start(options, folder.path(), (0, 0))?;
     let door = Door::of(&server);
     // What the very first client costs is no client's share.
-    let stranger = options.clients + options.churn;
+    let stranger = options.clients + options.churn + options.storm;
     runtime.block_on(door.come_and_go(stranger, &prepared.tokens[stranger]))?;
     clock::sleep(SETTLE);
     let before = Memory::of(server.pid());
@@ -142,7 +147,25 @@ fn run_server(options: &Options) -> Result<Value, LoadError> {
     }
     let socket = Arc::new(udp::open().map_err(LoadError::system("opening the UDP socket"))?);
     let voice = SocketAddrV4::new(*server.control.ip(), voice_port);
+    if options.restart {
+        let load = restart::Load { options, folder: folder.path(), door: &door, voice, prepared, socket };
+        let restarted = load.restart(&runtime, server, &roster)?;
+        (result["voice"], result["restart"]) = restarted;
+        return Ok(result);
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let storm = (options.storm > 0).then(|| {
+        let (door, stop, first) = (door.clone(), Arc::clone(&stop), options.clients);
+        let tokens = prepared.tokens[first..stranger].to_vec();
+        (Instant::now(), runtime.spawn(async move { door.storm(&tokens, first, &stop).await }))
+    });
     talk(options, server.pid(), voice, &socket, &roster, &mut result)?;
+    stop.store(true, Relaxed);
+    if let Some((began, storm)) = storm {
+        let times = runtime.block_on(storm).map_err(|_| LoadError::Thread("storms"))??;
+        let per_s = rounded(times as f64 / began.elapsed().as_secs_f64(), 1);
+        result["storm"] = json!({ "clients": options.storm, "connects": times, "connects_per_s": per_s });
+    }
     let after = result["server_memory_kib"]["clients_idle"]["rss"].as_f64().unwrap_or(0.0);
     let each = (after - before.resident as f64) / options.clients as f64;
     result["server_memory_kib"]["before"] = before.json();
@@ -180,7 +203,7 @@ fn connect(
     Ok((connect, voice_port))
 }
 
-/// Starts mouths and ears, and measures silence and talk.
+/// Measures silence and talk.
 fn talk(
     options: &Options,
     pid: u32,
@@ -189,34 +212,12 @@ fn talk(
     roster: &Arc<Roster>,
     result: &mut Value,
 ) -> Result<(), LoadError> {
-    let listener = Arc::new(Listener::new(Arc::clone(roster), Arc::clone(socket), options.nap_us));
-    let listening = spawn("receive", {
-        let listener = Arc::clone(&listener);
-        move || listener.run()
-    })?;
-    let pings = options.bare.is_none() && options.ping_seconds > 0.0;
-    let talker = Talker {
-        roster: Arc::clone(roster),
-        socket: Arc::clone(socket),
-        server,
-        ping_every_ns: pings.then(|| clock::ns(options.ping_seconds)),
-    };
+    let voices = Voices::start(options, server, socket, roster)?;
     if options.bare.is_none() {
-        be_heard(&talker)?;
+        be_heard(&voices.talker)?;
     }
-    let (stages, coming) = mpsc::sync_channel(1);
-    let talking = spawn("send", move || talker.run(&coming))?;
     clock::sleep(SETTLE);
-    let mut bench = Bench {
-        options,
-        pid,
-        voice_port: server.port(),
-        socket,
-        roster,
-        listener: &listener,
-        stages,
-        idle_rate: 0.0,
-    };
+    let mut bench = voices.bench(options, pid);
     result["idle"] = bench.idle();
     result["server_memory_kib"] = json!({ "clients_idle": Memory::of(pid).json() });
     if options.find_max {
@@ -237,11 +238,66 @@ fn talk(
     } else {
         result["voice"] = bench.voice(options.talkers)?;
     }
-    // Without anybody to order a stage, the talker ends.
-    drop(bench);
-    listener.stop();
-    join(talking, "sends")?;
-    join(listening, "receives")
+    voices.stop()
+}
+
+/// The clients' mouths and ears: a thread that sends and one that receives.
+struct Voices {
+    talker: Arc<Talker>,
+    listener: Arc<Listener>,
+    stages: mpsc::SyncSender<Arc<Stage>>,
+    sending: Loop,
+    receiving: Loop,
+}
+
+impl Voices {
+    fn start(
+        options: &Options,
+        server: SocketAddrV4,
+        socket: &Arc<UdpSocket>,
+        roster: &Arc<Roster>,
+    ) -> Result<Self, LoadError> {
+        let listener = Arc::new(Listener::new(Arc::clone(roster), Arc::clone(socket), options.nap_us));
+        let receiving = spawn("receive", {
+            let listener = Arc::clone(&listener);
+            move || listener.run()
+        })?;
+        let pings = options.bare.is_none() && options.ping_seconds > 0.0;
+        let talker = Arc::new(Talker {
+            roster: Arc::clone(roster),
+            socket: Arc::clone(socket),
+            server,
+            ping_every_ns: pings.then(|| clock::ns(options.ping_seconds)),
+        });
+        let (stages, coming) = mpsc::sync_channel(1);
+        let sending = spawn("send", {
+            let talker = Arc::clone(&talker);
+            move || talker.run(&coming)
+        })?;
+        Ok(Self { talker, listener, stages, sending, receiving })
+    }
+
+    /// Measures them, and the server's process.
+    fn bench<'a>(&'a self, options: &'a Options, pid: u32) -> Bench<'a> {
+        Bench {
+            options,
+            pid,
+            voice_port: self.talker.server.port(),
+            socket: &self.talker.socket,
+            roster: &self.talker.roster,
+            listener: &self.listener,
+            stages: &self.stages,
+            idle_rate: 0.0,
+        }
+    }
+
+    fn stop(self) -> Result<(), LoadError> {
+        // Without anybody to order a stage, the talker ends.
+        drop(self.stages);
+        self.listener.stop();
+        join(self.sending, "sends")?;
+        join(self.receiving, "receives")
+    }
 }
 
 /// Each client pings until it has a pong: then the server knows its address.

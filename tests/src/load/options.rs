@@ -11,6 +11,8 @@ use super::{LoadError, bare::Design, flood::Kind, layout::Layout, packet::MARK_L
 
 /// More than this is no bench of one machine.
 const MOST_CLIENTS: usize = 50_000;
+/// Each is a task, and has an account.
+const MOST_STORM: usize = 1_000;
 
 /// Measures a voice server: talkers and listeners on loopback, many of them, against the server as a process of its
 /// own. A table goes to standard error, one JSON object to standard output.
@@ -68,6 +70,15 @@ pub struct Options {
     /// Of these so many at a time.
     #[arg(long, default_value_t = 1)]
     pub concurrency: usize,
+    /// Kills the server while clients talk and starts it again: how long until everybody hears again.
+    #[arg(long)]
+    pub restart: bool,
+    /// For how long it is away then, in seconds, its start aside.
+    #[arg(long, default_value_t = 1.0)]
+    pub down_seconds: f64,
+    /// So many other clients connect and go meanwhile, again and again, each as soon as it can.
+    #[arg(long, default_value_t = 0)]
+    pub storm: usize,
     /// Sends packets that the server must reject meanwhile, as many as one thread can.
     #[arg(long)]
     pub flood: Option<Kind>,
@@ -128,10 +139,23 @@ impl Options {
         if self.bare.is_some() && self.churn > 0 {
             return refuse("--bare has no logins: leave out --churn".into());
         }
+        if self.storm > MOST_STORM {
+            return refuse(format!("--storm goes up to {MOST_STORM}"));
+        }
+        if self.storm > 0 && (self.bare.is_some() || self.churn > 0 || self.restart || self.find_max) {
+            return refuse("--storm goes without --bare, --churn, --restart and --find-max".into());
+        }
+        if self.restart && (self.bare.is_some() || self.churn > 0 || self.find_max || self.flood.is_some()) {
+            return refuse("--restart goes without --bare, --churn, --find-max and --flood".into());
+        }
+        if self.restart && (self.clients < 2 || self.layout().per_channel < 2 || self.talkers == 0) {
+            return refuse("--restart needs somebody to talk to: two in a channel".into());
+        }
         if !(MARK_LEN..=MAX_OPUS_FRAME).contains(&self.payload) {
             return refuse(format!("--payload goes from {MARK_LEN} to {MAX_OPUS_FRAME}"));
         }
-        let times = [self.seconds, self.warmup_seconds, self.idle_seconds, self.ping_seconds];
+        let times =
+            [self.seconds, self.warmup_seconds, self.idle_seconds, self.ping_seconds, self.down_seconds];
         if times.iter().any(|seconds| !(0.0..=MOST_SECONDS).contains(seconds)) || self.seconds < 0.1 {
             return refuse(format!("times go from 0 to {MOST_SECONDS} seconds, --seconds from 0.1"));
         }
@@ -190,6 +214,10 @@ mod tests {
             "--seconds 0",
             "--bare --churn 3",
             "--server-env LEVEL",
+            "--restart --churn 3",
+            "--restart --talkers 0",
+            "--storm 9 --churn 3",
+            "--storm 5000",
         ] {
             assert!(refused(arguments), "{arguments}");
         }

@@ -41,6 +41,18 @@ pub fn print(result: &Value) {
             connect["seconds"], connect["server_ms_per_login"],
         );
     }
+    let restart = &result["restart"];
+    if restart.is_object() {
+        eprintln!(
+            "restarted        away for {} s; then connected after p50 {} ms, max {}, hearing after p50 {}, max {}; {} tries failed",
+            restart["down_s"],
+            restart["connected_ms"]["p50"],
+            restart["connected_ms"]["max"],
+            restart["heard_ms"]["p50"],
+            restart["heard_ms"]["max"],
+            restart["failed_after"],
+        );
+    }
     if result["churn"].is_object() {
         print_churn(&result["churn"]);
     }

@@ -37,8 +37,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it on a folder that was prepared. Returns when it listens.
-    pub fn start(options: &Options, folder: &Path) -> Result<Self, LoadError> {
+    /// Starts it on a folder that was prepared, on these ports for control and voice; 0: whichever is free. Returns when
+    /// it listens.
+    pub fn start(options: &Options, folder: &Path, ports: (u16, u16)) -> Result<Self, LoadError> {
         let program = match &options.server {
             Some(program) => program.clone(),
             None => beside_this("voip-server")?,
@@ -46,7 +47,10 @@ impl Server {
         let log = folder.join("server.log");
         let mut command = Command::new(&program);
         command
-            .args(["serve", "--control-port", "0", "--voice-port", "0", "--data-dir"])
+            .arg("serve")
+            .args(["--control-port", &ports.0.to_string()])
+            .args(["--voice-port", &ports.1.to_string()])
+            .arg("--data-dir")
             .arg(folder)
             // A server.yaml of the folder it is started in is not meant.
             .current_dir(folder)

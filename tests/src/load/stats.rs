@@ -1,4 +1,4 @@
-//! A histogram of latencies.
+//! A histogram of latencies, and quantiles of a few.
 
 use serde_json::{Value, json};
 
@@ -67,6 +67,17 @@ impl Histogram {
 pub fn rounded(number: f64, digits: i32) -> f64 {
     let scale = 10f64.powi(digits);
     (number * scale).round() / scale
+}
+
+/// Median, 95th and 99th percentile and the most of some times in ms.
+pub fn quantiles_ms(times: impl Iterator<Item = f64>) -> Value {
+    let mut sorted: Vec<_> = times.collect();
+    sorted.sort_by(f64::total_cmp);
+    let quantile = |share: f64| {
+        let rank = (sorted.len() as f64 * share).ceil() as usize;
+        sorted.get(rank.max(1) - 1).map(|ms| rounded(*ms, 3))
+    };
+    json!({ "p50": quantile(0.5), "p95": quantile(0.95), "p99": quantile(0.99), "max": quantile(1.0) })
 }
 
 #[cfg(test)]
