@@ -11,7 +11,9 @@ use voip_protocol::{
     secret::TagSecret,
     voice::{Ping, TagKey},
 };
-use voip_server::voice::{Forwarder, Listener, Outcome, Peer, Rates, Route, Routing, VoiceCounters, bundle};
+use voip_server::voice::{
+    Forwarder, Listener, Outcome, Path, Peer, Rates, Route, Routing, VoiceCounters, bundle,
+};
 
 const LISTENERS: u32 = 49;
 /// Bytes of 20 ms of Opus at 32 kbit/s.
@@ -20,8 +22,8 @@ const NOW: Duration = Duration::ZERO;
 /// None: all that is measured is let through.
 const RATES: Rates = Rates { packets_per_second: 0, bytes_per_second: 0 };
 
-fn address(session: SessionId) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 10_000 + session.0 as u16))
+fn address(session: SessionId) -> Path {
+    SocketAddr::from(([127, 0, 0, 1], 10_000 + session.0 as u16)).into()
 }
 
 fn forward(bench: &mut Criterion) {

@@ -2,11 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    net::{SocketAddr, UdpSocket},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::UdpSocket, sync::Arc, time::Duration};
 
 use arrayvec::ArrayVec;
 use assert_no_alloc::{AllocDisabler, assert_no_alloc};
@@ -16,8 +12,8 @@ use voip_protocol::{
     voice::{FrameDuration, Header, Ping, SealingKey, TagKey},
 };
 use voip_server::voice::{
-    BATCH, Forwarder, Inbox, Listener, Outbox, Outcome, Peer, Rates, Route, Routing, Seat, VoiceCounters,
-    bundle,
+    BATCH, Forwarder, Inbox, Listener, Outbox, Outcome, Path, Peer, Rates, Route, Routing, Seat,
+    VoiceCounters, bundle,
 };
 
 #[global_allocator]
@@ -91,7 +87,7 @@ fn voice_and_pings_pass_without_an_allocation() {
     let mut pass = |now| {
         inbox.receive(&server).unwrap();
         let mut voice = ArrayVec::<_, BATCH>::new();
-        let mut answers = ArrayVec::<([u8; 32], SocketAddr), BATCH>::new();
+        let mut answers = ArrayVec::<([u8; 32], Path), BATCH>::new();
         let mut dropped = 0;
         for (datagram, from) in inbox.datagrams() {
             match forwarder.handle(datagram, from, now, &routing) {

@@ -10,7 +10,9 @@ use voip_protocol::{
     secret::{ContextSecret, TagSecret},
     voice::{FrameDuration, Header, SealingKey, TAG_LEN, TagKey},
 };
-use voip_server::voice::{Forwarder, Listener, Outcome, Peer, Rates, Route, Routing, Seat, VoiceCounters};
+use voip_server::voice::{
+    Forwarder, Listener, Outcome, Path, Peer, Rates, Route, Routing, Seat, VoiceCounters,
+};
 
 /// Connections of a well-used server, all of them talkers.
 const SESSIONS: u32 = 1_000;
@@ -134,6 +136,6 @@ pub fn secret() -> TagSecret {
     TagSecret::new([3; 32])
 }
 
-fn address() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 10_000))
+fn address() -> Path {
+    SocketAddr::from(([127, 0, 0, 1], 10_000)).into()
 }

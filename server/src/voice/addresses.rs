@@ -1,10 +1,8 @@
 //! Where each session was last heard from.
 
-use std::net::SocketAddr;
-
 use voip_protocol::SessionId;
 
-use super::{Listener, Seat};
+use super::{Listener, Path, Seat};
 
 /// The addresses of all who were heard, side by side by their seats: a talker's listeners are looked up one after the
 /// other, and an address behind a pointer of its own would be waited for each time. The voice thread alone has it.
@@ -17,28 +15,31 @@ pub struct Addresses {
 #[derive(Clone, Copy, Debug)]
 struct Place {
     session: SessionId,
-    address: SocketAddr,
+    path: Path,
 }
 
 impl Addresses {
     /// Where to send what a listener should hear; none while it has not been heard itself.
-    pub fn of(&self, listener: Listener) -> Option<SocketAddr> {
+    pub fn of(&self, listener: Listener) -> Option<Path> {
         let place = self.places.get(listener.seat.index())?.as_ref()?;
         // Whoever sat there before is not told what this one should hear.
-        (place.session == listener.session).then_some(place.address)
+        (place.session == listener.session).then_some(place.path)
     }
 
     /// An authentic packet came from here. Allocates only where nobody sat so high before.
-    pub fn heard_from(&mut self, session: SessionId, seat: Seat, from: SocketAddr) {
+    pub fn heard_from(&mut self, session: SessionId, seat: Seat, from: Path) {
         if self.places.len() <= seat.index() {
             self.places.resize(seat.index() + 1, None);
         }
-        self.places[seat.index()] = Some(Place { session, address: from });
+        self.places[seat.index()] = Some(Place { session, path: from });
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
@@ -46,10 +47,13 @@ mod tests {
         let mut addresses = Addresses::default();
         let [one, other] = [1, 2].map(|n| Listener { session: SessionId(n), seat: Seat(3) });
         assert_eq!(addresses.of(one), None);
-        let [v4, v6] = ["192.0.2.1:9", "[2001:db8::1%7]:9"].map(|text| text.parse().ok());
-        for address in [v4, v6] {
-            addresses.heard_from(one.session, one.seat, address.unwrap_or_else(|| unreachable!()));
-            assert_eq!((addresses.of(one), addresses.of(other)), (address, None));
+        for peer in ["192.0.2.1:9", "[2001:db8::1%7]:9"] {
+            let peer: SocketAddr = peer.parse().unwrap();
+            for local in [None, Some(peer.ip())] {
+                let path = Path { peer, local };
+                addresses.heard_from(one.session, one.seat, path);
+                assert_eq!((addresses.of(one), addresses.of(other)), (Some(path), None));
+            }
         }
         assert_eq!(addresses.of(Listener { seat: Seat(2), ..one }), None);
         assert_eq!(addresses.of(Listener { seat: Seat(u32::MAX), ..one }), None);

@@ -9,12 +9,14 @@ use std::{
     io,
     marker::PhantomData,
     mem,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket},
     os::fd::AsRawFd,
     ptr,
 };
 
 use voip_protocol::limits::MAX_VOICE_PACKET;
+
+use super::Path;
 
 /// Datagrams that are received together, at most.
 pub const BATCH: usize = 64;
@@ -25,10 +27,30 @@ const MESSAGES: usize = 512;
 /// Packets in them.
 const PIECES: usize = 2_048;
 
+/// Has the system tell by which of its addresses a datagram came, where the socket listens on all of them.
+pub fn learn_local(socket: &UdpSocket) -> io::Result<()> {
+    let ip = socket.local_addr()?.ip();
+    if !ip.is_unspecified() {
+        return Ok(());
+    }
+    let (level, option) = match ip {
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+    };
+    let on: libc::c_int = 1;
+    // SAFETY: the option takes an integer, which lives beyond the call, and is told its size.
+    let set = unsafe {
+        let (value, size) = (ptr::from_ref(&on).cast(), size_of_val(&on) as libc::socklen_t);
+        libc::setsockopt(socket.as_raw_fd(), level, option, value, size)
+    };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Where datagrams are received.
 pub struct Inbox {
     slots: Box<[[u8; SLOT]]>,
     names: Box<[libc::sockaddr_storage]>,
+    controls: Box<[Control]>,
     lengths: Box<[usize]>,
     received: usize,
 }
@@ -40,6 +62,7 @@ impl Default for Inbox {
         Self {
             slots: vec![[0; SLOT]; BATCH].into(),
             names: vec![name; BATCH].into(),
+            controls: vec![Control::default(); BATCH].into(),
             lengths: vec![0; BATCH].into(),
             received: 0,
         }
@@ -53,16 +76,18 @@ impl Inbox {
         // SAFETY: zeroes are a valid `mmsghdr` and a valid `iovec`, pointing to nothing.
         let (mut pieces, mut headers): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
             unsafe { (mem::zeroed(), mem::zeroed()) };
-        let targets = self.slots.iter_mut().zip(&mut self.names).zip(pieces.iter_mut().zip(&mut headers));
-        for ((slot, name), (piece, header)) in targets {
+        let parts = self.slots.iter_mut().zip(&mut self.names).zip(&mut self.controls);
+        for (((slot, name), control), (piece, header)) in parts.zip(pieces.iter_mut().zip(&mut headers)) {
             *piece = libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: SLOT };
             header.msg_hdr.msg_iov = piece;
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_name = ptr::from_mut(name).cast();
             header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_hdr.msg_control = control.words.as_mut_ptr().cast();
+            header.msg_hdr.msg_controllen = CONTROL as _;
         }
-        // SAFETY: each of the `BATCH` headers points to one `iovec` and one name, which point to and are memory that
-        // is theirs alone, of the lengths that they say, and lives beyond the call.
+        // SAFETY: each of the `BATCH` headers points to one `iovec`, one name and one control buffer, which point to and
+        // are memory that is theirs alone, of the lengths that they say, and lives beyond the call.
         let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -73,16 +98,23 @@ impl Inbox {
             )
         };
         self.received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-        for (length, header) in self.lengths.iter_mut().zip(&headers).take(self.received) {
+        let parts = self.lengths.iter_mut().zip(&mut self.controls);
+        #[allow(clippy::unnecessary_cast, reason = "some C libraries have a narrower length")]
+        for ((length, control), header) in parts.zip(&headers).take(self.received) {
             *length = (header.msg_len as usize).min(SLOT);
+            control.length = (header.msg_hdr.msg_controllen as usize).min(CONTROL);
         }
         Ok(())
     }
 
     /// What was received, and from where.
-    pub fn datagrams(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
-        let received = self.slots.iter().zip(&self.lengths).zip(&self.names).take(self.received);
-        received.filter_map(|((slot, &length), name)| Some((&slot[..length], address_of(name)?)))
+    pub fn datagrams(&self) -> impl Iterator<Item = (&[u8], Path)> {
+        let from = self.names.iter().zip(&self.controls);
+        let received = self.slots.iter().zip(&self.lengths).zip(from).take(self.received);
+        received.filter_map(|((slot, &length), (name, control))| {
+            let path = Path { peer: address_of(name)?, local: control.local() };
+            Some((&slot[..length], path))
+        })
     }
 }
 
@@ -139,11 +171,82 @@ impl Name {
     }
 }
 
-/// The control message that tells the system to split: as `CMSG_SPACE(2)` bytes, aligned as it must be.
-#[repr(C)]
-struct Segment {
-    header: libc::cmsghdr,
-    bytes: u16,
+/// What control messages are aligned to, and filled up to.
+type Word = usize;
+/// Bytes of control messages beside one datagram: our address, and how to split.
+const CONTROL: usize = 64;
+
+/// Control messages, one after the other as `CMSG_SPACE` says.
+#[derive(Clone, Copy, Default)]
+struct Control {
+    words: [Word; CONTROL / size_of::<Word>()],
+    /// In bytes.
+    length: usize,
+}
+
+impl Control {
+    /// Has the system send from this address.
+    fn push_local(&mut self, local: IpAddr) {
+        match local {
+            IpAddr::V4(ip) => {
+                let spec = libc::in_addr { s_addr: ip.to_bits().to_be() };
+                let info = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: spec, ipi_addr: spec };
+                self.push(libc::IPPROTO_IP, libc::IP_PKTINFO, info);
+            }
+            IpAddr::V6(ip) => {
+                let address = libc::in6_addr { s6_addr: ip.octets() };
+                let info = libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: 0 };
+                self.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
+            }
+        }
+    }
+
+    /// Has the system split what is sent into datagrams of so many bytes.
+    fn push_segment(&mut self, bytes: u16) {
+        self.push(libc::SOL_UDP, libc::UDP_SEGMENT, bytes);
+    }
+
+    fn push<T: Copy>(&mut self, level: libc::c_int, kind: libc::c_int, value: T) {
+        let size = size_of::<T>() as libc::c_uint;
+        // SAFETY: they compute numbers.
+        let (length, space) = unsafe { (libc::CMSG_LEN(size), libc::CMSG_SPACE(size) as usize) };
+        assert!(self.length + space <= CONTROL, "one address and one length fit");
+        let header = libc::cmsghdr { cmsg_len: length as _, cmsg_level: level, cmsg_type: kind };
+        // SAFETY: so many bytes are left, as was just seen; a header is aligned to words, and each space is a multiple of
+        // them; the value is written wherever it comes to lie.
+        unsafe {
+            let at = self.words.as_mut_ptr().add(self.length / size_of::<Word>()).cast::<libc::cmsghdr>();
+            at.write(header);
+            libc::CMSG_DATA(at).cast::<T>().write_unaligned(value);
+        }
+        self.length += space;
+    }
+
+    /// By which of our addresses it came, where the system told: it tells nothing else.
+    fn local(&self) -> Option<IpAddr> {
+        if let Some(info) = self.first::<libc::in_pktinfo>(libc::IPPROTO_IP, libc::IP_PKTINFO) {
+            return Some(Ipv4Addr::from_bits(u32::from_be(info.ipi_spec_dst.s_addr)).into());
+        }
+        let info = self.first::<libc::in6_pktinfo>(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO)?;
+        Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into())
+    }
+
+    fn first<T: Copy>(&self, level: libc::c_int, kind: libc::c_int) -> Option<T> {
+        // SAFETY: it computes a number.
+        let whole = unsafe { libc::CMSG_LEN(size_of::<T>() as libc::c_uint) } as usize;
+        if self.length < whole {
+            return None;
+        }
+        let at = self.words.as_ptr().cast::<libc::cmsghdr>();
+        // SAFETY: the words are aligned for a header, and there are as many bytes as one with its value takes.
+        #[allow(clippy::unnecessary_cast, reason = "some C libraries have a narrower length")]
+        unsafe {
+            let header = at.read();
+            let ours = header.cmsg_level == level && header.cmsg_type == kind;
+            (ours && header.cmsg_len as usize >= whole)
+                .then(|| libc::CMSG_DATA(at).cast::<T>().read_unaligned())
+        }
+    }
 }
 
 /// One message to be: some pieces for one address.
@@ -151,7 +254,9 @@ struct Message {
     name: Name,
     name_length: libc::socklen_t,
     pieces: usize,
-    segment: Segment,
+    control: Control,
+    /// Of its control messages' bytes, those of our address.
+    local: usize,
 }
 
 /// Where messages wait until there are enough of them.
@@ -198,7 +303,7 @@ pub struct Sender<'o, 'b> {
 
 impl<'b> Sender<'_, 'b> {
     /// Sends packets of one length, the last of them perhaps shorter, to one address.
-    pub fn push(&mut self, to: SocketAddr, packets: impl ExactSizeIterator<Item = &'b [u8]>) {
+    pub fn push(&mut self, to: Path, packets: impl ExactSizeIterator<Item = &'b [u8]>) {
         let count = packets.len();
         if self.outbox.splits && count <= PIECES {
             self.message(to, packets);
@@ -207,7 +312,7 @@ impl<'b> Sender<'_, 'b> {
         }
     }
 
-    fn message(&mut self, to: SocketAddr, packets: impl ExactSizeIterator<Item = &'b [u8]>) {
+    fn message(&mut self, to: Path, packets: impl ExactSizeIterator<Item = &'b [u8]>) {
         let outbox = &mut *self.outbox;
         if outbox.messages.len() == MESSAGES || outbox.pieces.len() + packets.len() > PIECES {
             outbox.flush(self.socket);
@@ -220,15 +325,16 @@ impl<'b> Sender<'_, 'b> {
         }
         let pieces = outbox.pieces.len() - before;
         let Some(first) = outbox.pieces.get(before) else { return };
-        let (name, name_length) = Name::of(to);
-        let header = libc::cmsghdr {
-            // SAFETY: computes a number.
-            cmsg_len: unsafe { libc::CMSG_LEN(size_of::<u16>() as libc::c_uint) } as _,
-            cmsg_level: libc::SOL_UDP,
-            cmsg_type: libc::UDP_SEGMENT,
-        };
-        let segment = Segment { header, bytes: first.iov_len as u16 };
-        outbox.messages.push(Message { name, name_length, pieces, segment });
+        let (name, name_length) = Name::of(to.peer);
+        let mut control = Control::default();
+        if let Some(local) = to.local {
+            control.push_local(local);
+        }
+        let local = control.length;
+        if pieces > 1 {
+            control.push_segment(first.iov_len as u16);
+        }
+        outbox.messages.push(Message { name, name_length, pieces, control, local });
     }
 }
 
@@ -250,9 +356,9 @@ impl Outbox {
             header.msg_hdr.msg_namelen = message.name_length;
             header.msg_hdr.msg_iov = pieces;
             header.msg_hdr.msg_iovlen = message.pieces as _;
-            if message.pieces > 1 {
-                header.msg_hdr.msg_control = ptr::from_mut(&mut message.segment).cast();
-                header.msg_hdr.msg_controllen = size_of::<Segment>() as _;
+            if message.control.length > 0 {
+                header.msg_hdr.msg_control = message.control.words.as_mut_ptr().cast();
+                header.msg_hdr.msg_controllen = message.control.length as _;
             }
             self.headers.push(header);
             // SAFETY: the messages' counts add up to the length of `pieces`, so this stays within or just behind it.
@@ -261,7 +367,7 @@ impl Outbox {
         let mut done = 0;
         while done < self.headers.len() {
             let rest = &mut self.headers[done..];
-            // SAFETY: each header points to the name, the control message and the pieces of its own message, which
+            // SAFETY: each header points to the name, the control messages and the pieces of its own message, which
             // live in `self` and are not touched meanwhile; each piece to a packet that the sender borrows.
             let sent = unsafe {
                 libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as libc::c_uint, 0)
@@ -285,26 +391,28 @@ impl Outbox {
     /// Sends the pieces of a message that the system would not take as a whole.
     fn one_by_one(&mut self, socket: &UdpSocket, index: usize, error: &io::Error) {
         let header = self.headers[index].msg_hdr;
-        let pieces = self.messages[index].pieces;
+        let Message { pieces, local, .. } = self.messages[index];
         if pieces == 1 {
             self.failed += 1;
             return;
         }
-        // What a network card that cannot make the checksums, or an older system, answers.
-        if matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::ENOPROTOOPT)) {
-            self.splits = false;
-        }
+        let mut sent = 0;
         for piece in 0..pieces {
             let mut one = header;
             // SAFETY: the message has so many pieces.
             one.msg_iov = unsafe { header.msg_iov.add(piece) };
             one.msg_iovlen = 1;
-            one.msg_control = ptr::null_mut();
-            one.msg_controllen = 0;
+            // What is said of our address stands first.
+            one.msg_controllen = local as _;
             // SAFETY: as in `flush`.
-            if unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const one, 0) } < 0 {
-                self.failed += 1;
+            if unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const one, 0) } >= 0 {
+                sent += 1;
             }
+        }
+        self.failed += (pieces - sent) as u64;
+        // What a network card that cannot make the checksums, or an older system, answers: if it was about splitting.
+        if sent > 0 && matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::ENOPROTOOPT)) {
+            self.splits = false;
         }
     }
 }
@@ -316,17 +424,65 @@ mod tests {
 
     use super::*;
 
-    fn socket() -> (UdpSocket, SocketAddr) {
+    fn socket() -> (UdpSocket, Path) {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let address = socket.local_addr().unwrap();
-        (socket, address)
+        (socket, address.into())
+    }
+
+    /// Each of the server's addresses is as good as the others, if it is asked and answers by the same one: one and
+    /// several packets, split by the system or not.
+    #[test]
+    fn what_came_by_one_address_is_answered_from_it() {
+        for (any, own) in [("0.0.0.0:0", ["127.0.0.1", "127.0.0.7"]), ("[::]:0", ["127.0.0.7", "::1"])] {
+            let server = UdpSocket::bind(any).unwrap();
+            server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            learn_local(&server).unwrap();
+            let port = server.local_addr().unwrap().port();
+            for own in own {
+                let own: IpAddr = own.parse().unwrap();
+                let client = UdpSocket::bind(if own.is_ipv4() { "127.0.0.2:0" } else { "[::1]:0" }).unwrap();
+                client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                // Whatever comes from another address does not reach it.
+                client.connect((own, port)).unwrap();
+                client.send(b"hello").unwrap();
+                let mut inbox = Inbox::default();
+                inbox.receive(&server).unwrap();
+                let (bytes, path) = inbox.datagrams().next().unwrap();
+                assert_eq!((bytes, path.local.map(|ip| ip.to_canonical())), (&b"hello"[..], Some(own)));
+                for splits in [true, false] {
+                    let mut outbox = Outbox { splits, ..Outbox::default() };
+                    let failed = outbox.send(&server, |sender| {
+                        sender.push(path, std::iter::once(&b"one"[..]));
+                        sender.push(path, [&b"two"[..], b"six"].into_iter());
+                    });
+                    assert_eq!((failed, outbox.splits), (0, splits));
+                    let mut buffer = [0; 8];
+                    for expected in [b"one", b"two", b"six"] {
+                        let length = client.recv(&mut buffer).unwrap();
+                        assert_eq!(&buffer[..length], expected);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_gone_costs_its_packets_and_not_the_splitting() {
+        let (_receiver, to) = socket();
+        let server = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let gone = Path { local: Some("192.0.2.1".parse().unwrap()), ..to };
+        let mut outbox = Outbox::default();
+        let failed = outbox.send(&server, |sender| sender.push(gone, [&b"two"[..], b"six"].into_iter()));
+        assert_eq!((failed, outbox.splits), (2, true));
     }
 
     #[test]
     fn what_is_sent_together_arrives_one_by_one() {
         let (sender, from) = socket();
         let (receiver, to) = socket();
+        assert_eq!(from.local, None);
         let packets = [vec![1; 100], vec![2; 100], vec![3; 60]];
         for splits in [true, false] {
             let mut outbox = Outbox { splits, ..Outbox::default() };
@@ -379,7 +535,7 @@ mod tests {
         let (sender, _) = socket();
         let (receiver, to) = socket();
         // A socket of IPv4 reaches nobody on IPv6.
-        let nowhere = "[2001:db8::1]:9".parse().unwrap();
+        let nowhere = "[2001:db8::1]:9".parse::<SocketAddr>().unwrap().into();
         let failed = Outbox::default().send(&sender, |sender| {
             sender.push(nowhere, std::iter::once(&b"lost"[..]));
             sender.push(nowhere, [&b"lost"[..], b"lost"].into_iter());

@@ -7,6 +7,13 @@ use std::{
 
 use voip_protocol::limits::MAX_VOICE_PACKET;
 
+use super::Path;
+
+/// Has the system tell by which of its addresses a datagram came: here it does not.
+pub fn learn_local(_socket: &UdpSocket) -> io::Result<()> {
+    Ok(())
+}
+
 /// Datagrams that are received together, at most.
 pub const BATCH: usize = 1;
 
@@ -32,8 +39,8 @@ impl Inbox {
     }
 
     /// What was received, and from where.
-    pub fn datagrams(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
-        self.received.iter().map(|&(length, from)| (&self.slot[..length], from))
+    pub fn datagrams(&self) -> impl Iterator<Item = (&[u8], Path)> {
+        self.received.iter().map(|&(length, from)| (&self.slot[..length], from.into()))
     }
 }
 
@@ -60,9 +67,9 @@ pub struct Sender<'o> {
 
 impl Sender<'_> {
     /// Sends packets to one address.
-    pub fn push<'b>(&mut self, to: SocketAddr, packets: impl ExactSizeIterator<Item = &'b [u8]>) {
+    pub fn push<'b>(&mut self, to: Path, packets: impl ExactSizeIterator<Item = &'b [u8]>) {
         for packet in packets {
-            if self.socket.send_to(packet, to).is_err() {
+            if self.socket.send_to(packet, to.peer).is_err() {
                 *self.failed += 1;
             }
         }

@@ -1,10 +1,10 @@
 //! What arrived together for one listener leaves together.
 
-use std::{cmp::Reverse, net::SocketAddr, sync::Arc};
+use std::{cmp::Reverse, sync::Arc};
 
 use voip_protocol::SessionId;
 
-use super::{Addresses, Listener};
+use super::{Addresses, Listener, Path};
 
 /// Bytes of one bundle: what fits a datagram of IPv4, with room for the headers.
 const MOST_BYTES: usize = 65_000;
@@ -28,7 +28,7 @@ pub struct Accepted<'b, 'r> {
 pub fn bundle<'b, 'r>(
     packets: &mut [Accepted<'b, 'r>],
     addresses: &Addresses,
-    mut send: impl FnMut(&[Accepted<'b, 'r>], SocketAddr),
+    mut send: impl FnMut(&[Accepted<'b, 'r>], Path),
 ) -> u64 {
     let mut sent = 0;
     // A place in memory is as good a key as any other: it only brings together what goes to the same list. Stable
@@ -39,14 +39,14 @@ pub fn bundle<'b, 'r>(
     for group in packets.chunk_by(|one, other| Arc::ptr_eq(one.listeners, other.listeners)) {
         for &listener in &**group[0].listeners {
             // A listener without an address has not spoken on UDP yet: there is nowhere to send to.
-            let Some(address) = addresses.of(listener) else { continue };
+            let Some(path) = addresses.of(listener) else { continue };
             let mut rest = group;
             while !rest.is_empty() {
                 let (run, others) = rest.split_at(run_of(rest));
                 rest = others;
                 for piece in run.split(|packet| packet.talker == listener.session) {
                     if !piece.is_empty() {
-                        send(piece, address);
+                        send(piece, path);
                         sent += piece.len() as u64;
                     }
                 }
@@ -68,7 +68,7 @@ fn run_of(packets: &[Accepted]) -> usize {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::collections::HashMap;
+    use std::{collections::HashMap, net::SocketAddr};
 
     use proptest::prelude::*;
 
@@ -87,8 +87,8 @@ mod tests {
         addresses
     }
 
-    fn address(session: u32) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 1_000 + session as u16))
+    fn address(session: u32) -> Path {
+        SocketAddr::from(([127, 0, 0, 1], 1_000 + session as u16)).into()
     }
 
     #[test]
@@ -132,7 +132,7 @@ mod tests {
                     body: &slot[..length],
                 })
                 .collect();
-            let mut got: HashMap<SocketAddr, Vec<usize>> = HashMap::new();
+            let mut got: HashMap<Path, Vec<usize>> = HashMap::new();
             let mut total = 0;
             let sent = bundle(&mut accepted, &addresses(), |bundle, to| {
                 let length = bundle[0].body.len();

@@ -1,7 +1,6 @@
 //! What is done with one datagram. The socket and the clock stay outside.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,7 +15,7 @@ use voip_protocol::{
 };
 
 use super::{
-    Accepted, Addresses, Allowance, Rates, Routing, Seat,
+    Accepted, Addresses, Allowance, Path, Rates, Routing, Seat,
     counters::{VoiceCounters, count},
 };
 
@@ -88,7 +87,7 @@ impl Forwarder {
     pub fn handle<'b, 'r>(
         &mut self,
         datagram: &'b [u8],
-        from: SocketAddr,
+        from: Path,
         now: Duration,
         routing: &'r Routing,
     ) -> Outcome<'b, 'r> {
@@ -116,7 +115,7 @@ impl Known {
     fn accept<'b, 'r, 'c>(
         &mut self,
         datagram: &'b [u8],
-        from: SocketAddr,
+        from: Path,
         now: Duration,
         routing: &'r Routing,
         counters: &'c VoiceCounters,

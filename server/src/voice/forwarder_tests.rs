@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::net::SocketAddr;
+
 use proptest::prelude::*;
 use voip_protocol::{
     ContextId, Epoch,
@@ -19,8 +21,8 @@ fn secret(session: u32) -> TagSecret {
     TagSecret::new([session as u8; 32])
 }
 
-fn address(session: u32) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 10_000 + session as u16))
+fn address(session: u32) -> Path {
+    SocketAddr::from(([127, 0, 0, 1], 10_000 + session as u16)).into()
 }
 
 /// Each sits where its number says.
@@ -96,7 +98,7 @@ impl Rig {
         Self { forwarder, routing: routing(), counters, now: Duration::from_secs(77) }
     }
 
-    fn handle(&mut self, datagram: &[u8], from: SocketAddr) -> Vec<(Vec<u8>, SocketAddr)> {
+    fn handle(&mut self, datagram: &[u8], from: Path) -> Vec<(Vec<u8>, Path)> {
         let mut sent = Vec::new();
         match self.forwarder.handle(datagram, from, self.now, &self.routing) {
             Outcome::Dropped => {}

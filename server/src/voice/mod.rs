@@ -8,14 +8,16 @@ mod batch;
 mod bundle;
 mod counters;
 mod forwarder;
+mod path;
 mod routing;
 mod thread;
 
 pub use addresses::Addresses;
 pub use allowance::{Allowance, PINGS_PER_SECOND, Rates};
-pub use batch::{BATCH, Inbox, Outbox};
+pub use batch::{BATCH, Inbox, Outbox, learn_local};
 pub use bundle::{Accepted, bundle};
 pub use counters::{VoiceCounters, VoiceFigures};
 pub use forwarder::{Forwarder, Outcome};
+pub use path::Path;
 pub use routing::{BySession, Listener, Peer, Route, Routing, Seat};
 pub use thread::{VoicePlane, VoiceThread};

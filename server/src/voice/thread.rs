@@ -17,7 +17,7 @@ use voip_protocol::SessionId;
 
 use crate::metrics::Latency;
 
-use super::{BATCH, Forwarder, Inbox, Outbox, Outcome, Rates, Routing, VoiceCounters, bundle};
+use super::{BATCH, Forwarder, Inbox, Outbox, Outcome, Rates, Routing, VoiceCounters, bundle, learn_local};
 
 /// What the rest of the server shares with the voice thread: the way in is the routing, the way out the counters.
 #[derive(Clone, Default)]
@@ -58,6 +58,7 @@ impl VoiceThread {
         let _ = options.set_recv_buffer_size(SOCKET_BUFFER);
         let _ = options.set_send_buffer_size(SOCKET_BUFFER);
         never_fragment(&socket);
+        learn_local(&socket)?;
         socket.set_nonblocking(false)?;
         socket.set_read_timeout(Some(STOP_CHECK))?;
         let stop = Arc::new(AtomicBool::new(false));
