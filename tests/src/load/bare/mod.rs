@@ -1,8 +1,9 @@
-//! The least that a forwarder can do: one thread takes a datagram, checks its seal, and sends it to each listener. In
+//! The least that a forwarder can do: a thread takes a datagram, checks its seal, and sends it to each listener. In
 //! several designs, to be measured beside each other and beside the server.
 
 mod batched;
 mod one_by_one;
+mod sharded;
 mod tokio;
 mod uring;
 
@@ -29,6 +30,8 @@ pub enum Design {
     OneByOne,
     /// Many datagrams a call: `recvmmsg`, `sendmmsg`.
     Batched,
+    /// The same on two threads, each with a socket of its own on the same port.
+    Sharded,
     /// tokio's socket.
     Tokio,
     /// `io_uring`.
@@ -37,13 +40,17 @@ pub enum Design {
 
 /// Forwards for clients on this port until the process is ended. Says on standard output where.
 pub fn run(design: Design, layout: Layout, port: u16) -> io::Result<()> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let socket = match design {
+        Design::Sharded => sharded::open(0)?,
+        _ => UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?,
+    };
     let room = Room::new(layout, port);
     println!("{}", socket.local_addr()?);
     io::stdout().flush()?;
     match design {
         Design::OneByOne => one_by_one::run(&socket, room),
         Design::Batched => batched::run(&socket, room),
+        Design::Sharded => sharded::run(&socket, layout, port),
         Design::Tokio => tokio::run(socket, room),
         Design::Uring => uring::run(&socket, room),
     }
