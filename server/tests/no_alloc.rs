@@ -13,7 +13,7 @@ use voip_protocol::{
 };
 use voip_server::voice::{
     BATCH, Forwarder, Inbox, Listener, Outbox, Outcome, Path, Peer, Rates, Route, Routing, Seat,
-    VoiceCounters, bundle,
+    VoiceCounters, bundle, learn_local,
 };
 
 #[global_allocator]
@@ -45,9 +45,11 @@ fn voice_and_pings_pass_without_an_allocation() {
     const RATES: Rates = Rates { packets_per_second: 10, bytes_per_second: 1_200 };
     let context = ContextId(3);
     let secret = TagSecret::new([5; 32]);
-    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // As a server listens by default.
+    let server = UdpSocket::bind("0.0.0.0:0").unwrap();
+    learn_local(&server).unwrap();
     server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let to = server.local_addr().unwrap();
+    let to = ("127.0.0.1", server.local_addr().unwrap().port());
     let clients: Vec<_> = (0..TALKERS).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
     let peers: Vec<_> = (0..TALKERS).map(|n| Arc::new(Peer::new(SessionId(n), &secret, &secret))).collect();
     let listeners: Arc<[_]> =

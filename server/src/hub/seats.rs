@@ -47,6 +47,7 @@ mod tests {
                     prop_assert!(taken.insert(seat.0));
                     most = most.max(taken.len());
                     prop_assert!((seat.0 as usize) < most);
+                    prop_assert!((0..seat.0).all(|lower| taken.contains(&lower)), "a lower one is free");
                 } else if let Some(number) = taken.iter().nth(which).copied() {
                     taken.remove(&number);
                     seats.leave(Seat(number));

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use voip_protocol::{UserId, control::MembersChange, limits::MAX_MEMBERS_TOLD};
 
@@ -373,7 +375,7 @@ proptest! {
     fn routes_follow_the_state(steps in proptest::collection::vec(steps(), 0..60)) {
         let mut hub = hub(Tenant::example().with_acl(3, Permissions::empty(), Permissions::SPEAK));
         let mut connected: Vec<SessionId> = Vec::new();
-        let mut now = START;
+        let (mut now, mut most) = (START, 0);
         for (number, step) in steps.into_iter().enumerate() {
             match step {
                 Step::Connect => connected.push(connect(&mut hub, number as i64)),
@@ -391,6 +393,11 @@ proptest! {
             }
             let routing = hub.routing();
             prop_assert_eq!(routing.routes.len(), connected.len());
+            // Each has a seat of its own, in a row that is no longer than it ever had to be.
+            most = most.max(connected.len());
+            let seats: BTreeSet<_> = routing.routes.values().map(|route| route.seat.index()).collect();
+            prop_assert_eq!(seats.len(), connected.len());
+            prop_assert!(seats.last().is_none_or(|last| *last < most));
             for (id, route) in &routing.routes {
                 let session = &hub.sessions[id];
                 let channel = session.member.channel;
@@ -401,6 +408,7 @@ proptest! {
                     let other = &hub.sessions[&listener.session].member;
                     prop_assert_eq!(other.channel, channel);
                     prop_assert!(!other.deafened);
+                    prop_assert_eq!(listener.seat, routing.routes[&listener.session].seat);
                 }
             }
             // Every context has somebody in it, and every channel with somebody in it has one.

@@ -185,7 +185,7 @@ struct Control {
 }
 
 impl Control {
-    /// Has the system send from this address.
+    /// Has the system send from this address. On a link's own network the peer's scope names the interface.
     fn push_local(&mut self, local: IpAddr) {
         match local {
             IpAddr::V4(ip) => {
@@ -211,7 +211,9 @@ impl Control {
         // SAFETY: they compute numbers.
         let (length, space) = unsafe { (libc::CMSG_LEN(size), libc::CMSG_SPACE(size) as usize) };
         assert!(self.length + space <= CONTROL, "one address and one length fit");
-        let header = libc::cmsghdr { cmsg_len: length as _, cmsg_level: level, cmsg_type: kind };
+        // SAFETY: zeroes are a valid `cmsghdr`; some C libraries have fields to fill up.
+        let mut header: libc::cmsghdr = unsafe { mem::zeroed() };
+        (header.cmsg_len, header.cmsg_level, header.cmsg_type) = (length as _, level, kind);
         // SAFETY: so many bytes are left, as was just seen; a header is aligned to words, and each space is a multiple of
         // them; the value is written wherever it comes to lie.
         unsafe {
@@ -222,8 +224,18 @@ impl Control {
         self.length += space;
     }
 
-    /// By which of our addresses it came, where the system told: it tells nothing else.
+    /// By which of our addresses it came, where the system told.
     fn local(&self) -> Option<IpAddr> {
+        // What was sent to many came by none that can be answered from.
+        let one = |ip: &IpAddr| match ip.to_canonical() {
+            IpAddr::V4(ip) => !(ip.is_multicast() || ip.is_broadcast() || ip.is_unspecified()),
+            IpAddr::V6(ip) => !(ip.is_multicast() || ip.is_unspecified()),
+        };
+        self.destination().filter(one)
+    }
+
+    /// Where it was sent to: the system tells nothing else.
+    fn destination(&self) -> Option<IpAddr> {
         if let Some(info) = self.first::<libc::in_pktinfo>(libc::IPPROTO_IP, libc::IP_PKTINFO) {
             return Some(Ipv4Addr::from_bits(u32::from_be(info.ipi_spec_dst.s_addr)).into());
         }
@@ -422,6 +434,8 @@ impl Outbox {
 mod tests {
     use std::time::Duration;
 
+    use socket2::{Domain, Socket, Type};
+
     use super::*;
 
     fn socket() -> (UdpSocket, Path) {
@@ -436,7 +450,17 @@ mod tests {
     #[test]
     fn what_came_by_one_address_is_answered_from_it() {
         for (any, own) in [("0.0.0.0:0", ["127.0.0.1", "127.0.0.7"]), ("[::]:0", ["127.0.0.7", "::1"])] {
-            let server = UdpSocket::bind(any).unwrap();
+            let any: SocketAddr = any.parse().unwrap();
+            if any.is_ipv6() && UdpSocket::bind("[::1]:0").is_err() {
+                println!("passed over: this machine has no IPv6");
+                continue;
+            }
+            let server = Socket::new(Domain::for_address(any), Type::DGRAM, None).unwrap();
+            if any.is_ipv6() {
+                server.set_only_v6(false).unwrap();
+            }
+            server.bind(&any.into()).unwrap();
+            let server = UdpSocket::from(server);
             server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
             learn_local(&server).unwrap();
             let port = server.local_addr().unwrap().port();

@@ -82,8 +82,8 @@ impl Forwarder {
 
     /// Handles one datagram.
     ///
-    /// `now` is the time since the server began; it must not go back. Allocates only when more sessions are heard than
-    /// ever before. Answers nothing that is not authentic, and nothing with more bytes than it got.
+    /// `now` is the time since the server began; it must not go back. Allocates only when somebody sits higher than anybody
+    /// heard before. Answers nothing that is not authentic, and nothing with more bytes than it got.
     pub fn handle<'b, 'r>(
         &mut self,
         datagram: &'b [u8],

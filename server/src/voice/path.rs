@@ -8,7 +8,7 @@ pub struct Path {
     /// The client's end.
     pub peer: SocketAddr,
     /// Our end, where the system tells it: a server that listens on all its addresses answers from the one that it was
-    /// reached by. Another one is a stranger to the firewalls on the way.
+    /// reached by. Another one is a stranger to the client, and to the firewalls on the way.
     pub local: Option<IpAddr>,
 }
 

@@ -58,7 +58,9 @@ impl VoiceThread {
         let _ = options.set_recv_buffer_size(SOCKET_BUFFER);
         let _ = options.set_send_buffer_size(SOCKET_BUFFER);
         never_fragment(&socket);
-        learn_local(&socket)?;
+        if let Err(error) = learn_local(&socket) {
+            tracing::warn!(%error, "voice is answered from the address that the system chooses");
+        }
         socket.set_nonblocking(false)?;
         socket.set_read_timeout(Some(STOP_CHECK))?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -136,5 +138,43 @@ fn serve(socket: &UdpSocket, plane: &VoicePlane, rates: Rates, stop: &AtomicBool
         }
         let took = received_at.elapsed();
         voice.iter().for_each(|_| plane.latency.record(took));
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use voip_protocol::{
+        secret::TagSecret,
+        voice::{PROBE_LEN, Ping, TagKey},
+    };
+
+    use super::{
+        super::{Peer, Route, Seat},
+        *,
+    };
+
+    /// A socket that is connected to one of the server's addresses hears nothing that comes from another.
+    #[test]
+    fn a_server_on_all_addresses_answers_from_the_one_that_was_asked() {
+        let (session, secret) = (SessionId(1), TagSecret::new([1; 32]));
+        let plane = VoicePlane::default();
+        let route = Route {
+            peer: Arc::new(Peer::new(session, &secret, &secret)),
+            seat: Seat(0),
+            speaks_into: None,
+            listeners: Arc::new([]),
+        };
+        plane.routing.store(Arc::new(Routing { routes: [(session, route)].into_iter().collect() }));
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let rates = Rates { packets_per_second: 0, bytes_per_second: 0 };
+        let _thread = VoiceThread::spawn(socket, plane, rates).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        client.connect(("127.0.0.7", port)).unwrap();
+        let ping = Ping { session, sequence: 0, client_time: 0, follow: true };
+        client.send(&ping.to_bytes(&TagKey::new(&secret))).unwrap();
+        assert_eq!(client.recv(&mut [0; 64]).unwrap(), PROBE_LEN);
     }
 }

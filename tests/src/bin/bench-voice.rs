@@ -1,5 +1,5 @@
 //! The voice plane beside its peer, Mumble's server, and beside a bare loop: the same workloads by turns on the same
-//! machine, several rounds, medians of CPU time. The last line on standard output is JSON with every figure and its
+//! machine, several rounds, medians of CPU time; and ours alone beside floods, join storms and its own death. The last line on standard output is JSON with every figure and its
 //! goal; the exit code is 0 only if all hold.
 
 use std::{
@@ -85,6 +85,8 @@ impl std::fmt::Display for Bound {
 /// What a run may lose, in percent.
 const MOST_LOSS: f64 = 1.0;
 
+/// Packets that did not arrive, in percent.
+const LOSS: &str = "voice.loss_pct";
 /// CPU time for each packet that is forwarded, less what the server uses while nobody talks.
 const CPU: &str = "voice.server_us_per_out_less_idle";
 
@@ -98,7 +100,7 @@ const fn alone(what: &'static str, figure: &'static str, bound: Bound) -> Goal {
 }
 
 const fn flood(name: &'static str, arguments: &'static str) -> Workload {
-    const GOALS: &[Goal] = &[alone("loss beside a flood, in %", "voice.loss_pct", Bound::AtMost(MOST_LOSS))];
+    const GOALS: &[Goal] = &[alone("loss beside a flood, in %", LOSS, Bound::AtMost(MOST_LOSS))];
     Workload { name, arguments, peers: &[], goals: GOALS }
 }
 
@@ -180,7 +182,7 @@ const WORKLOADS: &[Workload] = &[
         arguments: "--clients 50 --per-channel 10 --talkers 1 --storm 16",
         peers: &[],
         goals: &[
-            alone("loss beside a storm, in %", "voice.loss_pct", Bound::AtMost(MOST_LOSS)),
+            alone("loss beside a storm, in %", LOSS, Bound::AtMost(MOST_LOSS)),
             alone("latency, p99 in µs", "voice.latency_us.p99", Bound::AtMost(5_000.0)),
         ],
     },
@@ -223,7 +225,7 @@ fn main() -> ExitCode {
                     continue;
                 }
                 eprintln!("{}, round {}: {who:?}", workload.name, round + 1);
-                match measure(&options, *who, workload.arguments) {
+                match measure(&options, *who, workload) {
                     Ok(result) => results.entry(*who).or_default().push(result),
                     Err(reason) => {
                         // The other rounds are told all the same.
@@ -244,7 +246,8 @@ fn main() -> ExitCode {
 }
 
 /// Runs a load once, and returns what it printed.
-fn measure(options: &Options, who: Who, arguments: &str) -> Result<Value, String> {
+fn measure(options: &Options, who: Who, workload: &Workload) -> Result<Value, String> {
+    let arguments = workload.arguments;
     let mut command = if who == Who::Mumble {
         let mut command = Command::new("bash");
         // Nobody has a better place in the queue than the other. It builds its own programs, where it looks for them.
@@ -268,9 +271,10 @@ fn measure(options: &Options, who: Who, arguments: &str) -> Result<Value, String
     let result: Value = serde_json::from_slice(&output.stdout).map_err(|_| {
         format!("{command:?} ended with {}:\n{}", output.status, String::from_utf8_lossy(&output.stderr))
     })?;
-    // Whoever loses or misroutes has it easy.
+    // Whoever loses or misroutes has it easy. Where the loss itself is held to a goal, it is judged there.
     let voice = &result["voice"];
-    if voice["loss_pct"].as_f64().is_some_and(|loss| loss > MOST_LOSS)
+    let judged = workload.goals.iter().any(|goal| goal.figure == LOSS);
+    if !judged && voice["loss_pct"].as_f64().is_some_and(|loss| loss > MOST_LOSS)
         || voice["misrouted"].as_u64().is_some_and(|packets| packets > 0)
     {
         return Err(format!(

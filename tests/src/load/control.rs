@@ -125,7 +125,6 @@ impl Door {
         channel: ChannelId,
     ) -> Result<u16, LoadError> {
         let Opened { mut socket, snapshot, .. } = self.open(client, token).await?;
-        roster.connected(client, &snapshot);
         let request = json!({ "id": JOIN, "method": "join", "params": { "channel": channel } });
         let sent = socket.send(Message::text(request.to_string())).await;
         sent.map_err(|error| LoadError::client(client, format!("joining: {error}")))?;
@@ -139,6 +138,7 @@ impl Door {
                 _ => {}
             }
         }
+        roster.connected(client, &snapshot);
         tokio::spawn(stay(socket, roster, client));
         Ok(snapshot.voice.port)
     }

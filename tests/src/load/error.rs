@@ -59,6 +59,14 @@ pub enum LoadError {
         /// Of these.
         clients: usize,
     },
+    /// Some clients hear nobody.
+    #[error("{deaf} of {clients} clients hear nobody although somebody talks")]
+    Deaf {
+        /// So many.
+        deaf: usize,
+        /// Of these.
+        clients: usize,
+    },
     /// A thread of this program ended before its time.
     #[error("the thread that {0} ended before its time")]
     Thread(&'static str),

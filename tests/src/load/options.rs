@@ -76,13 +76,14 @@ pub struct Options {
     /// For how long it is away then, in seconds, its start aside.
     #[arg(long, default_value_t = 1.0)]
     pub down_seconds: f64,
-    /// So many other clients connect and go meanwhile, again and again, each as soon as it can.
+    /// So many other clients connect and go meanwhile, again and again, each as soon as it can; also while silence is
+    /// measured.
     #[arg(long, default_value_t = 0)]
     pub storm: usize,
     /// Sends packets that the server must reject meanwhile, as many as one thread can.
     #[arg(long)]
     pub flood: Option<Kind>,
-    /// Measures the least that a forwarder can do instead of the server: one thread, and nothing but sockets.
+    /// Measures the least that a forwarder can do instead of the server: nothing but sockets.
     #[arg(long, value_name = "DESIGN", num_args = 0..=1, require_equals = true, default_missing_value = "one-by-one")]
     pub bare: Option<Design>,
     /// The server's program; without it, the one beside this.
@@ -102,6 +103,8 @@ pub struct Options {
     pub role: Option<Role>,
 }
 
+/// The longest time without the server, in s: clients give up some time after it.
+const MOST_DOWN: f64 = 30.0;
 /// The longest run, in s.
 const MOST_SECONDS: f64 = 7_200.0;
 
@@ -147,6 +150,11 @@ impl Options {
         }
         if self.restart && (self.bare.is_some() || self.churn > 0 || self.find_max || self.flood.is_some()) {
             return refuse("--restart goes without --bare, --churn, --find-max and --flood".into());
+        }
+        if self.restart && self.down_seconds.max(self.warmup_seconds) > MOST_DOWN {
+            return refuse(format!(
+                "with --restart, --down-seconds and --warmup-seconds go up to {MOST_DOWN}"
+            ));
         }
         if self.restart && (self.clients < 2 || self.layout().per_channel < 2 || self.talkers == 0) {
             return refuse("--restart needs somebody to talk to: two in a channel".into());
@@ -216,6 +224,7 @@ mod tests {
             "--server-env LEVEL",
             "--restart --churn 3",
             "--restart --talkers 0",
+            "--restart --down-seconds 60",
             "--storm 9 --churn 3",
             "--storm 5000",
         ] {

@@ -121,12 +121,15 @@ impl Load<'_> {
     }
 }
 
-/// When each client first heard a word, by the system's clock, in ns: of those who hear somebody, which a channel's
-/// only talker does not.
+/// When each client first heard a word, by the system's clock, in ns: of those in whose channel somebody else talks.
 fn until_all_hear(voices: &Voices, talkers: usize) -> Result<Vec<u64>, LoadError> {
     let layout = voices.talker.roster.layout;
-    let alone = if talkers == 1 { layout.talkers(1) } else { Vec::new() };
-    let hearers: Vec<_> = (0..layout.clients).filter(|client| !alone.contains(client)).collect();
+    let talkers = layout.talkers(talkers);
+    let hears = |client: &usize| {
+        let mut others = talkers.iter().filter(|talker| *talker != client);
+        others.any(|talker| layout.channel_of(*talker) == layout.channel_of(*client))
+    };
+    let hearers: Vec<_> = (0..layout.clients).filter(hears).collect();
     let began = Instant::now();
     loop {
         let heard: Vec<_> =
@@ -135,7 +138,7 @@ fn until_all_hear(voices: &Voices, talkers: usize) -> Result<Vec<u64>, LoadError
             return Ok(heard);
         }
         if began.elapsed() > LIMIT {
-            return Err(LoadError::Unheard { silent: hearers.len() - heard.len(), clients: hearers.len() });
+            return Err(LoadError::Deaf { deaf: hearers.len() - heard.len(), clients: hearers.len() });
         }
         clock::sleep(LOOK_EVERY);
     }
@@ -161,6 +164,9 @@ async fn come_back(
     }
     let at = Instant::now();
     while !talker.roster.peer(client).is_some_and(|peer| peer.heard.load(Relaxed)) {
+        if at.elapsed() > LIMIT {
+            return Err(LoadError::client(client, "it has no answer on UDP".into()));
+        }
         talker.ping(client).map_err(LoadError::system("sending a ping"))?;
         tokio::time::sleep(ASK_EVERY).await;
     }
