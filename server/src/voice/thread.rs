@@ -98,15 +98,11 @@ fn serve(socket: &UdpSocket, plane: &VoicePlane, rates: Rates, stop: &AtomicBool
     let counters = &*plane.counters;
     let mut forwarder = Forwarder::new(rates, Arc::clone(&plane.counters));
     let mut routing = arc_swap::Cache::new(Arc::clone(&plane.routing));
-    let mut current = Arc::clone(routing.load());
     let (mut inbox, mut outbox) = (Inbox::default(), Outbox::default());
     while !stop.load(Ordering::Relaxed) {
         // Nothing in time, or what Linux says of a listener's closed port: the next datagram is there all the same.
         let received = inbox.receive(socket);
-        let newest = routing.load();
-        if !Arc::ptr_eq(newest, &current) {
-            current = Arc::clone(newest);
-        }
+        let routing = routing.load();
         if received.is_err() {
             continue;
         }
@@ -115,7 +111,7 @@ fn serve(socket: &UdpSocket, plane: &VoicePlane, rates: Rates, stop: &AtomicBool
         let mut voice = ArrayVec::<_, BATCH>::new();
         let mut answers = ArrayVec::<_, BATCH>::new();
         for (datagram, from) in inbox.datagrams() {
-            match forwarder.handle(datagram, from, now, &current) {
+            match forwarder.handle(datagram, from, now, routing) {
                 Outcome::Dropped => {}
                 Outcome::Answered(answer) => answers.push((answer, from)),
                 Outcome::Voice(packet) => voice.push(packet),
