@@ -2,7 +2,7 @@
 
 mod addresses;
 mod allowance;
-#[cfg_attr(target_os = "linux", path = "batch_linux.rs")]
+#[cfg_attr(target_os = "linux", path = "batch_linux/mod.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "batch_portable.rs")]
 mod batch;
 mod bundle;

@@ -5,11 +5,14 @@
 
 #![expect(unsafe_code, reason = "the system's calls for many datagrams have no safe form")]
 
+mod control;
+mod name;
+
 use std::{
     io,
     marker::PhantomData,
     mem,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket},
+    net::{IpAddr, UdpSocket},
     os::fd::AsRawFd,
     ptr,
 };
@@ -17,6 +20,9 @@ use std::{
 use voip_protocol::limits::MAX_VOICE_PACKET;
 
 use super::Path;
+
+use control::{CONTROL, Control};
+use name::{Name, address_of};
 
 /// Datagrams that are received together, at most.
 pub const BATCH: usize = 64;
@@ -115,149 +121,6 @@ impl Inbox {
             let path = Path { peer: address_of(name)?, local: control.local() };
             Some((&slot[..length], path))
         })
-    }
-}
-
-/// Reads an address that the system wrote.
-fn address_of(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
-    match libc::c_int::from(name.ss_family) {
-        libc::AF_INET => {
-            // SAFETY: `sockaddr_storage` is large enough and aligned for every address, and the family says that this
-            // is one of IPv4.
-            let name = unsafe { &*ptr::from_ref(name).cast::<libc::sockaddr_in>() };
-            let ip = Ipv4Addr::from_bits(u32::from_be(name.sin_addr.s_addr));
-            Some(SocketAddrV4::new(ip, u16::from_be(name.sin_port)).into())
-        }
-        libc::AF_INET6 => {
-            // SAFETY: as above, and the family says that this is one of IPv6.
-            let name = unsafe { &*ptr::from_ref(name).cast::<libc::sockaddr_in6>() };
-            let (ip, port) = (Ipv6Addr::from(name.sin6_addr.s6_addr), u16::from_be(name.sin6_port));
-            Some(SocketAddrV6::new(ip, port, u32::from_be(name.sin6_flowinfo), name.sin6_scope_id).into())
-        }
-        _ => None,
-    }
-}
-
-/// An address as the system reads it.
-union Name {
-    v4: libc::sockaddr_in,
-    v6: libc::sockaddr_in6,
-}
-
-impl Name {
-    /// With its length.
-    fn of(address: SocketAddr) -> (Self, libc::socklen_t) {
-        match address {
-            SocketAddr::V4(address) => {
-                let v4 = libc::sockaddr_in {
-                    sin_family: libc::AF_INET as libc::sa_family_t,
-                    sin_port: address.port().to_be(),
-                    sin_addr: libc::in_addr { s_addr: address.ip().to_bits().to_be() },
-                    sin_zero: [0; 8],
-                };
-                (Self { v4 }, size_of::<libc::sockaddr_in>() as libc::socklen_t)
-            }
-            SocketAddr::V6(address) => {
-                let v6 = libc::sockaddr_in6 {
-                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
-                    sin6_port: address.port().to_be(),
-                    sin6_flowinfo: address.flowinfo().to_be(),
-                    sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
-                    sin6_scope_id: address.scope_id(),
-                };
-                (Self { v6 }, size_of::<libc::sockaddr_in6>() as libc::socklen_t)
-            }
-        }
-    }
-}
-
-/// What control messages are aligned to, and filled up to.
-type Word = usize;
-/// Bytes of control messages beside one datagram: our address, and how to split.
-const CONTROL: usize = 64;
-
-/// Control messages, one after the other as `CMSG_SPACE` says.
-#[derive(Clone, Copy, Default)]
-struct Control {
-    words: [Word; CONTROL / size_of::<Word>()],
-    /// In bytes.
-    length: usize,
-}
-
-impl Control {
-    /// Has the system send from this address. On a link's own network the peer's scope names the interface.
-    fn push_local(&mut self, local: IpAddr) {
-        match local {
-            IpAddr::V4(ip) => {
-                let spec = libc::in_addr { s_addr: ip.to_bits().to_be() };
-                let info = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: spec, ipi_addr: spec };
-                self.push(libc::IPPROTO_IP, libc::IP_PKTINFO, info);
-            }
-            IpAddr::V6(ip) => {
-                let address = libc::in6_addr { s6_addr: ip.octets() };
-                let info = libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: 0 };
-                self.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
-            }
-        }
-    }
-
-    /// Has the system split what is sent into datagrams of so many bytes.
-    fn push_segment(&mut self, bytes: u16) {
-        self.push(libc::SOL_UDP, libc::UDP_SEGMENT, bytes);
-    }
-
-    fn push<T: Copy>(&mut self, level: libc::c_int, kind: libc::c_int, value: T) {
-        let size = size_of::<T>() as libc::c_uint;
-        // SAFETY: they compute numbers.
-        let (length, space) = unsafe { (libc::CMSG_LEN(size), libc::CMSG_SPACE(size) as usize) };
-        assert!(self.length + space <= CONTROL, "one address and one length fit");
-        // SAFETY: zeroes are a valid `cmsghdr`; some C libraries have fields to fill up.
-        let mut header: libc::cmsghdr = unsafe { mem::zeroed() };
-        (header.cmsg_len, header.cmsg_level, header.cmsg_type) = (length as _, level, kind);
-        // SAFETY: so many bytes are left, as was just seen; a header is aligned to words, and each space is a multiple of
-        // them; the value is written wherever it comes to lie.
-        unsafe {
-            let at = self.words.as_mut_ptr().add(self.length / size_of::<Word>()).cast::<libc::cmsghdr>();
-            at.write(header);
-            libc::CMSG_DATA(at).cast::<T>().write_unaligned(value);
-        }
-        self.length += space;
-    }
-
-    /// By which of our addresses it came, where the system told.
-    fn local(&self) -> Option<IpAddr> {
-        // What was sent to many came by none that can be answered from.
-        let one = |ip: &IpAddr| match ip.to_canonical() {
-            IpAddr::V4(ip) => !(ip.is_multicast() || ip.is_broadcast() || ip.is_unspecified()),
-            IpAddr::V6(ip) => !(ip.is_multicast() || ip.is_unspecified()),
-        };
-        self.destination().filter(one)
-    }
-
-    /// Where it was sent to: the system tells nothing else.
-    fn destination(&self) -> Option<IpAddr> {
-        if let Some(info) = self.first::<libc::in_pktinfo>(libc::IPPROTO_IP, libc::IP_PKTINFO) {
-            return Some(Ipv4Addr::from_bits(u32::from_be(info.ipi_spec_dst.s_addr)).into());
-        }
-        let info = self.first::<libc::in6_pktinfo>(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO)?;
-        Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into())
-    }
-
-    fn first<T: Copy>(&self, level: libc::c_int, kind: libc::c_int) -> Option<T> {
-        // SAFETY: it computes a number.
-        let whole = unsafe { libc::CMSG_LEN(size_of::<T>() as libc::c_uint) } as usize;
-        if self.length < whole {
-            return None;
-        }
-        let at = self.words.as_ptr().cast::<libc::cmsghdr>();
-        // SAFETY: the words are aligned for a header, and there are as many bytes as one with its value takes.
-        #[allow(clippy::unnecessary_cast, reason = "some C libraries have a narrower length")]
-        unsafe {
-            let header = at.read();
-            let ours = header.cmsg_level == level && header.cmsg_type == kind;
-            (ours && header.cmsg_len as usize >= whole)
-                .then(|| libc::CMSG_DATA(at).cast::<T>().read_unaligned())
-        }
     }
 }
 
@@ -432,7 +295,7 @@ impl Outbox {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::Duration;
+    use std::{net::SocketAddr, time::Duration};
 
     use socket2::{Domain, Socket, Type};
 
@@ -569,21 +432,5 @@ mod tests {
         let mut inbox = Inbox::default();
         inbox.receive(&receiver).unwrap();
         assert_eq!(inbox.datagrams().map(|(bytes, _)| bytes).collect::<Vec<_>>(), [b"kept"]);
-    }
-
-    #[test]
-    fn addresses_go_both_ways() {
-        for address in ["127.0.0.1:9001", "[::1]:9001", "[fe80::7%3]:65535", "0.0.0.0:0"] {
-            let address: SocketAddr = address.parse().unwrap();
-            let (name, length) = Name::of(address);
-            // SAFETY: zeroes are a valid `sockaddr_storage`.
-            let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
-            // SAFETY: the name has so many bytes, and the storage more.
-            unsafe {
-                let (name, storage) = (ptr::from_ref(&name).cast::<u8>(), ptr::from_mut(&mut storage).cast());
-                ptr::copy_nonoverlapping(name, storage, length as usize);
-            }
-            assert_eq!(address_of(&storage), Some(address));
-        }
     }
 }
