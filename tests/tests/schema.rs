@@ -93,6 +93,11 @@ mod hot_queries_use_an_index {
         ("channels::ACL_OF", &["77"], &["channel_acl_pkey", "autoindex_channel_acl_1"]),
         ("logins::BY_ID", &[SOME_ID], &["sessions_pkey", "autoindex_sessions_1"]),
         ("logins::CALLER", &[SOME_ID, NOW], &["sessions_access_jti_key", "autoindex_sessions_2"]),
+        (
+            "logins::CALLERS",
+            &["ARRAY[CAST('00000000-0000-4000-8000-000000000077' AS UUID)]", NOW],
+            &["sessions_access_jti_key"],
+        ),
         ("logins::ROTATE", &["'\\x07'", "'\\x08'", SOME_ID, NOW, NOW], &["idx_sessions_token"]),
         ("logins::SPENT", &["'\\x07'"], &["spent_tokens_pkey", "autoindex_spent_tokens_1"]),
         ("logins::ALIVE_OF", &["77", NOW, "100"], &["idx_sessions_user"]),
@@ -202,6 +207,9 @@ mod hot_queries_use_an_index {
             .collect();
         let mut wrong = Vec::new();
         for (name, values, indexes) in HOT {
+            if *name == "logins::CALLERS" && database.is_sqlite() {
+                continue;
+            }
             let sql = all.get(*name).unwrap_or_else(|| panic!("there is no statement {name}"));
             let plan = plan(&database, sql, values).await;
             let whole_table = plan.lines().any(|line| {

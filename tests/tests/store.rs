@@ -641,6 +641,17 @@ on_both!(logins, async |database| {
     assert!(store.caller(jti(1), now() + Duration::days(31)).await.unwrap().is_none(), "it has expired");
     assert!(store.caller(Uuid::nil(), now()).await.unwrap().is_none());
     assert!(store.caller(jti(9), now()).await.unwrap().unwrap().roles.is_empty());
+    // Many at once are told apart: their own, the same twice, and nobody's.
+    let asked = (0..200_u8).map(|number| store.caller(jti(number % 11), now()));
+    for (number, caller) in futures_util::future::join_all(asked).await.into_iter().enumerate() {
+        let login = match number % 11 {
+            number @ 1..=4 => Some((of_alice[number - 1], 2)),
+            9 => Some((of_bob, 0)),
+            _ => None,
+        };
+        let caller = caller.unwrap();
+        assert_eq!(caller.map(|caller| (caller.login, caller.roles.len())), login, "{number}");
+    }
 
     let ids = async |user| -> Vec<_> {
         store.logins_of(user, 10, now()).await.unwrap().iter().map(voip_server::store::LoginRow::id).collect()

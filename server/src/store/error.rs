@@ -1,11 +1,11 @@
 //! What can go wrong with the database, told apart where the answer to it differs.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use sqlx::error::ErrorKind;
 
 /// An error of the database.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The URL in the configuration is no database's.
     #[error("database.url cannot be used: {0}")]
@@ -54,7 +54,7 @@ pub enum StoreError {
     Unavailable(String),
     /// Anything else.
     #[error("the database failed: {0}")]
-    Other(sqlx::Error),
+    Other(Arc<sqlx::Error>),
 }
 
 /// Primary result codes of SQLite, <https://www.sqlite.org/rescode.html>.
@@ -120,13 +120,13 @@ impl From<sqlx::Error> for StoreError {
                 match database.kind() {
                     ErrorKind::UniqueViolation => Self::Duplicate,
                     ErrorKind::ForeignKeyViolation => Self::MissingParent,
-                    _ => Self::Other(error),
+                    _ => Self::Other(Arc::new(error)),
                 }
             }
             Error::PoolTimedOut | Error::PoolClosed | Error::Io(_) | Error::Tls(_) | Error::WorkerCrashed => {
                 Self::Unavailable(error.to_string())
             }
-            _ => Self::Other(error),
+            _ => Self::Other(Arc::new(error)),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Logins: the table `sessions`, and the refresh tokens that were spent.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 use voip_protocol::{
@@ -10,7 +11,7 @@ use voip_protocol::{
 };
 
 use super::{
-    AuditEntry, DatabaseKind, RoleRow, Store, StoreError, Transaction, at::At, audit::insert_audit, on,
+    AuditEntry, DatabaseKind, Pool, RoleRow, Store, StoreError, Transaction, at::At, audit::insert_audit, on,
     statements::declare, transaction::within,
 };
 
@@ -92,6 +93,7 @@ pub struct Caller {
 /// A row for each role of a caller.
 #[derive(sqlx::FromRow)]
 struct CallerRow {
+    access_jti: Uuid,
     login_id: Uuid,
     user_id: i64,
     org_id: i64,
@@ -109,6 +111,7 @@ struct CallerRow {
 impl CallerRow {
     fn inline(row: &rusqlite::Row) -> rusqlite::Result<Self> {
         Ok(Self {
+            access_jti: Uuid::from_bytes(row.get("access_jti")?),
             login_id: Uuid::from_bytes(row.get("login_id")?),
             user_id: row.get("user_id")?,
             org_id: row.get("org_id")?,
@@ -134,6 +137,28 @@ macro_rules! select {
         )
     };
 }
+
+macro_rules! caller {
+    ($which:literal) => {
+        concat!(
+            "SELECT sessions.access_jti, sessions.id AS login_id, users.id AS user_id, users.org_id, users.username,
+                users.display_name, organizations.name AS org_name, organizations.tag AS org_tag,
+                organizations.owner_id, roles.id AS role_id, roles.name AS role_name, roles.permissions, roles.priority
+            FROM sessions
+            JOIN users ON users.id = sessions.user_id
+            JOIN organizations ON organizations.id = users.org_id
+            LEFT JOIN user_roles ON user_roles.user_id = users.id
+            LEFT JOIN roles ON roles.id = user_roles.role_id AND roles.org_id = users.org_id
+            WHERE ",
+            $which,
+            " AND sessions.revoked_at IS NULL AND sessions.expires_at > $2 AND users.active
+            ORDER BY roles.priority DESC, roles.id"
+        )
+    };
+}
+
+/// On PostgreSQL: [`CALLER`] for many access tokens at once.
+pub(super) const CALLERS: &str = caller!("sessions.access_jti = ANY($1)");
 
 macro_rules! insert {
     () => {
@@ -172,16 +197,7 @@ declare! {
     REVOKE_DEVICE = "UPDATE sessions SET revoked_at = $4, revoked_reason = $5
         WHERE user_id = $1 AND device_fingerprint = $2 AND id <> $3 AND revoked_at IS NULL";
     TOUCH = "UPDATE sessions SET last_activity = $2 WHERE id = $1 AND revoked_at IS NULL";
-    CALLER = "SELECT sessions.id AS login_id, users.id AS user_id, users.org_id, users.username, users.display_name,
-            organizations.name AS org_name, organizations.tag AS org_tag, organizations.owner_id,
-            roles.id AS role_id, roles.name AS role_name, roles.permissions, roles.priority
-        FROM sessions
-        JOIN users ON users.id = sessions.user_id
-        JOIN organizations ON organizations.id = users.org_id
-        LEFT JOIN user_roles ON user_roles.user_id = users.id
-        LEFT JOIN roles ON roles.id = user_roles.role_id AND roles.org_id = users.org_id
-        WHERE sessions.access_jti = $1 AND sessions.revoked_at IS NULL AND sessions.expires_at > $2 AND users.active
-        ORDER BY roles.priority DESC, roles.id";
+    CALLER = caller!("sessions.access_jti = $1");
     BY_ID = select!("WHERE id = $1");
     ALIVE_OF = select!(
         "WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2
@@ -361,9 +377,20 @@ impl Store {
         {
             return Ok(Caller::from_rows(rows));
         }
-        let rows = on!(self, pool => sqlx::query_as::<Db, CallerRow>(CALLER)
-            .bind(access_jti).bind(At(now)).fetch_all(pool).await)?;
-        Ok(Caller::from_rows(rows))
+        match &self.pool {
+            Pool::Sqlite { readers, .. } => {
+                let rows = sqlx::query_as::<sqlx::Sqlite, CallerRow>(CALLER)
+                    .bind(access_jti)
+                    .bind(At(now))
+                    .fetch_all(readers)
+                    .await?;
+                Ok(Caller::from_rows(rows))
+            }
+            // Those who ask together came within one statement's time: one's `now` does for all.
+            Pool::Postgres { pool, callers } => {
+                callers.ask(access_jti, async |tokens| Ok(callers_of(pool, tokens, now).await?)).await
+            }
+        }
     }
 
     /// A login, also one that has ended.
@@ -406,6 +433,20 @@ impl Store {
             .bind(At(now)).fetch_one(pool).await)?;
         Ok(count as u64)
     }
+}
+
+/// Whose each of some access tokens is; those of nobody are left out.
+async fn callers_of(
+    pool: &PgPool,
+    tokens: Vec<Uuid>,
+    now: OffsetDateTime,
+) -> Result<HashMap<Uuid, Caller>, sqlx::Error> {
+    let rows: Vec<CallerRow> = sqlx::query_as(CALLERS).bind(tokens).bind(At(now)).fetch_all(pool).await?;
+    let mut rows_of: HashMap<Uuid, Vec<CallerRow>> = HashMap::new();
+    for row in rows {
+        rows_of.entry(row.access_jti).or_default().push(row);
+    }
+    Ok(rows_of.into_iter().filter_map(|(token, rows)| Some((token, Caller::from_rows(rows)?))).collect())
 }
 
 impl Caller {

@@ -43,7 +43,7 @@ impl Store {
                 }
                 result
             }
-            Pool::Postgres(pool) => {
+            Pool::Postgres { pool, .. } => {
                 let mut connection = pool.acquire().await?;
                 let result = migrator.run_direct(to, &mut *connection, false).await;
                 if result.is_err() {
@@ -60,7 +60,7 @@ impl Store {
     pub async fn migrate_down(&self, to: i64) -> Result<(), StoreError> {
         let (result, migrator) = match &self.pool {
             Pool::Sqlite { writer, .. } => (SQLITE.undo(writer, to).await, &SQLITE),
-            Pool::Postgres(pool) => {
+            Pool::Postgres { pool, .. } => {
                 let mut connection = pool.acquire().await?;
                 let result = POSTGRES.undo(&mut *connection, to).await;
                 if result.is_err() {
@@ -76,7 +76,7 @@ impl Store {
     pub async fn migrations(&self) -> Result<Vec<MigrationState>, StoreError> {
         let (known, applied) = match &self.pool {
             Pool::Sqlite { writer, .. } => (&SQLITE, applied(&mut *writer.acquire().await?).await?),
-            Pool::Postgres(pool) => (&POSTGRES, applied(&mut *pool.acquire().await?).await?),
+            Pool::Postgres { pool, .. } => (&POSTGRES, applied(&mut *pool.acquire().await?).await?),
         };
         let ups = known.iter().filter(|migration| migration.migration_type.is_up_migration());
         Ok(ups

@@ -15,6 +15,7 @@ mod migrations;
 mod organizations;
 mod roles;
 mod statements;
+mod together;
 mod transaction;
 mod users;
 
@@ -33,6 +34,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use uuid::Uuid;
 
 pub use audit::{AuditEntry, AuditFilter, AuditRow};
 pub use channels::{AclRow, ChannelFields, ChannelRow};
@@ -47,6 +49,7 @@ pub use users::{Failure, NewUser, REGISTERED, UserFilter, UserRow};
 
 use crate::config::DatabaseConfig;
 use inline::Inline;
+use together::Together;
 
 /// An open database with its schema in place.
 #[derive(Clone)]
@@ -57,11 +60,11 @@ pub struct Store {
 }
 
 /// SQLite has one writer at a time. Those who wait for it queue here, in order, instead of trying again and again.
-/// What is asked most is read inline, where the database is a file.
+/// What is asked most is read inline, where the database is a file; PostgreSQL is asked once for all who ask together.
 #[derive(Clone)]
 enum Pool {
     Sqlite { readers: SqlitePool, writer: SqlitePool, inline: Option<Arc<Inline>> },
-    Postgres(PgPool),
+    Postgres { pool: PgPool, callers: Arc<Together<Uuid, Caller>> },
 }
 
 /// Which database it is.
@@ -105,7 +108,7 @@ macro_rules! on {
                 type Db = sqlx::Sqlite;
                 $body
             }
-            $crate::store::Pool::Postgres($pool) => {
+            $crate::store::Pool::Postgres { pool: $pool, .. } => {
                 #[allow(dead_code)]
                 type Db = sqlx::Postgres;
                 $body
@@ -152,7 +155,7 @@ impl Store {
     pub fn kind(&self) -> DatabaseKind {
         match self.pool {
             Pool::Sqlite { .. } => DatabaseKind::Sqlite,
-            Pool::Postgres(_) => DatabaseKind::Postgres,
+            Pool::Postgres { .. } => DatabaseKind::Postgres,
         }
     }
 
@@ -181,7 +184,7 @@ impl Store {
     fn inline(&self) -> Option<&Inline> {
         match &self.pool {
             Pool::Sqlite { inline, .. } => inline.as_deref(),
-            Pool::Postgres(_) => None,
+            Pool::Postgres { .. } => None,
         }
     }
 
@@ -207,7 +210,7 @@ impl Store {
                 let (readers, writer) = (figures(readers), figures(writer));
                 (readers.0 + writer.0, readers.1 + writer.1, readers.2 + writer.2)
             }
-            Pool::Postgres(pool) => figures(pool),
+            Pool::Postgres { pool, .. } => figures(pool),
         };
         PoolFigures { size, idle, in_use: (size as usize).saturating_sub(idle), max }
     }
@@ -222,7 +225,7 @@ impl Store {
                 readers.close().await;
                 writer.close().await;
             }
-            Pool::Postgres(pool) => pool.close().await,
+            Pool::Postgres { pool, .. } => pool.close().await,
         }
     }
 }
@@ -295,7 +298,7 @@ async fn connect_postgres(config: &DatabaseConfig) -> Result<Pool, StoreError> {
         })
         .connect_with(options)
         .await?;
-    Ok(Pool::Postgres(pool))
+    Ok(Pool::Postgres { pool, callers: Together::new() })
 }
 
 fn make_folder(file: &Path) -> Result<(), StoreError> {

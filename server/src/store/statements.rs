@@ -28,4 +28,8 @@ pub fn statements(kind: DatabaseKind) -> impl Iterator<Item = (&'static str, &'s
     .flatten()
     .copied()
     .chain([insert_login])
+    .chain(
+        (kind == DatabaseKind::Postgres)
+            .then_some(("voip_server::store::logins::CALLERS", super::logins::CALLERS)),
+    )
 }

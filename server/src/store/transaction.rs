@@ -45,7 +45,7 @@ impl Store {
         let inner = match &self.pool {
             // Takes the one writer's place at once: a read that turns into a write could not wait for it.
             Pool::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Pool::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+            Pool::Postgres { pool, .. } => Inner::Postgres(pool.begin().await?),
         };
         Ok(Transaction { inner, audited: 0, audit_writes: Arc::clone(&self.audit_writes) })
     }
