@@ -361,15 +361,18 @@ async fn over_the_network(database: &Database, postgres: Option<&Postgres>, tabl
 
     // Turn by turn, as a machine that others share is quicker now and slower then.
     let (mut rounds, mut times) = (Vec::new(), Vec::new());
+    let mut raw_before = raw_rate(cores);
     for _ in 0..ROUNDS {
-        let raw = raw_rate(cores);
         let (before, started) = (postgres.map(Postgres::cpu_time), Instant::now());
         let rate = logins_under_load(&server, &me, &mut times).await;
         let elapsed = started.elapsed().as_secs_f64();
         let taken = postgres.map_or(0.0, |postgres| {
             postgres.cpu_time().saturating_sub(before.unwrap_or_default()).as_secs_f64() / elapsed
         });
+        let raw_after = raw_rate(cores);
+        let raw = f64::midpoint(raw_before, raw_after);
         rounds.push((rate / raw * cores as f64 / (cores as f64 - taken), rate, taken));
+        raw_before = raw_after;
     }
     rounds.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
     let (share, rate, taken) = rounds[ROUNDS / 2];
