@@ -8,7 +8,7 @@ APP := --features voip-app/custom-protocol
 # What the UI is built from. It is built when one of these is newer: a new UI means a new app.
 UI := $(shell find ui/src ui/index.html ui/package-lock.json ui/*.config.* icons -type f)
 
-.PHONY: help setup run test demo lint bench bench-voice release
+.PHONY: help setup run test demo lint bench bench-voice quality release
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -40,6 +40,12 @@ demo: ## Two clients talk through a server of their own; prints what was heard a
 lint: ## Format, clippy, svelte-check, licences and bans
 	@scripts/setup.sh lint
 	scripts/lint.sh
+
+quality: ## How speech sounds over bad networks, in virtual time, judged by PESQ and STOI; QUALITY has its arguments
+	@scripts/setup.sh quality
+	@cargo build --release --quiet -p voip-tests --bin quality
+	@QUALITY_PYTHON="$${XDG_CACHE_HOME:-$$HOME/.cache}/voip/quality/bin/python3" \
+		"$$(scripts/target.sh)"/release/quality $(QUALITY)
 
 bench-voice: ## The voice plane beside Mumble's server and a bare loop; MUMBLE_PEER names the script that starts it
 	@scripts/setup.sh bench

@@ -4,6 +4,7 @@
 #   scripts/setup.sh run     what `make run` takes
 #   scripts/setup.sh demo    what `make demo` takes
 #   scripts/setup.sh bench   what `make bench` takes
+#   scripts/setup.sh quality what `make quality` takes
 #   scripts/setup.sh test    what `make test` takes
 #   scripts/setup.sh lint    what `make lint` takes
 #   scripts/setup.sh all     all of it (the default)
@@ -30,6 +31,9 @@ readonly SOUND_PACKAGES="pulseaudio pulseaudio-utils"
 readonly SPEECH_PACKAGES="alsa-utils"
 # The programs alone: what Debian starts by itself is left as it is, and no test talks to it.
 readonly DATABASE_PACKAGES="postgresql"
+# Recorded speech in several languages, at 16 kHz.
+readonly VOICE_PACKAGES="asterisk-core-sounds-en-g722 asterisk-core-sounds-it-g722 asterisk-core-sounds-es-g722 \
+asterisk-core-sounds-fr-g722 asterisk-core-sounds-ru-g722"
 # Counts instructions.
 readonly BENCH_PACKAGES="valgrind"
 readonly TEST_PACKAGES="iproute2 xdotool webkit2gtk-driver chromium python3-venv"
@@ -53,6 +57,10 @@ main() {
             install_packages "$BUILD_PACKAGES $SPEECH_PACKAGES $DATABASE_PACKAGES $BENCH_PACKAGES"
             install_exactly gungraun-runner "$(locked_version gungraun)"
             ;;
+        quality)
+            install_packages "$BUILD_PACKAGES $VOICE_PACKAGES python3-dev python3-venv"
+            install_python quality tests/quality/requirements.txt
+            ;;
         test)
             install_packages "$BUILD_PACKAGES $DISPLAY_PACKAGES $SOUND_PACKAGES $SPEECH_PACKAGES \
 $DATABASE_PACKAGES $TEST_PACKAGES"
@@ -71,7 +79,7 @@ $DATABASE_PACKAGES $TEST_PACKAGES"
             main test
             main lint
             ;;
-        *) fail "there is no level '$level': it is run, demo, bench, test, lint or all" ;;
+        *) fail "there is no level '$level': it is run, demo, bench, quality, test, lint or all" ;;
     esac
 }
 

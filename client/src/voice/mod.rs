@@ -29,11 +29,13 @@ use voip_protocol::{
     voice::TagKey,
 };
 
-pub use capture::{Capture, CaptureControls, EncodedFrame, FrameSink, OnDevice, OpenInput};
+pub use capture::{Capture, CaptureControls, CaptureLine, EncodedFrame, FrameSink, OnDevice, OpenInput};
 pub use clock::{ServerClock, ticks};
 use downlink::{Downlink, DownlinkFigures, Reception};
 pub use keys::{EpochSecret, KeyRing};
-pub use playback::{HeardFrame, OpenOutput, Playback, PlaybackControls, PlaybackStatistics, ServerTicks};
+pub use playback::{
+    BLOCK, HeardFrame, Mixdown, OpenOutput, Playback, PlaybackControls, PlaybackStatistics, ServerTicks,
+};
 use socket::VoiceSocket;
 use uplink::{Line, Uplink, UplinkShared};
 pub use way::{Order, Quality, Way, Ways};

@@ -1,4 +1,5 @@
-//! From a device's samples to Opus frames: everything the capture thread does but wait.
+//! From a device's samples to Opus frames: everything the capture thread does but wait. Its times come with the
+//! samples, so that it can be driven in virtual time.
 
 use std::{
     sync::Arc,
@@ -21,7 +22,7 @@ const FADE: usize = 120;
 const STRAY: Duration = Duration::from_millis(10);
 
 /// One microphone after another, and the bursts that come from them.
-pub(super) struct Line {
+pub struct CaptureLine {
     talk: Talk,
     presses: u32,
     encoder: Encoder,
@@ -48,8 +49,12 @@ struct Burst {
     duration: FrameDuration,
 }
 
-impl Line {
-    pub(super) fn new(sink: Box<dyn FrameSink>, controls: Arc<CaptureControls>) -> Self {
+impl CaptureLine {
+    /// Without a microphone. Frames go to `sink`.
+    ///
+    /// # Panics
+    /// When the system has no memory for an encoder.
+    pub fn new(sink: Box<dyn FrameSink>, controls: Arc<CaptureControls>) -> Self {
         let bitrate = controls.settings().bitrate;
         let duration = controls.duration();
         Self {
@@ -65,8 +70,8 @@ impl Line {
         }
     }
 
-    /// A device is there; what comes next is from it.
-    pub(super) fn opened(&mut self, sample_rate: u32) {
+    /// A device of this rate, in Hz, is there; what comes next is from it.
+    pub fn opened(&mut self, sample_rate: u32) {
         let clock = CaptureClock::new(sample_rate);
         self.device = Some(Device { resampler: Resampler::new(sample_rate, RATE), clock, given: 0 });
         self.pending.clear();
@@ -75,7 +80,7 @@ impl Line {
     }
 
     /// The device is gone: the burst under way ends with a frame of silence.
-    pub(super) fn closed(&mut self) {
+    pub fn closed(&mut self) {
         self.device = None;
         if self.talk.cut() {
             let silence = [0.0; FrameDuration::Ms60.samples()];
@@ -94,20 +99,22 @@ impl Line {
         self.controls.note_transmitting(false);
     }
 
-    pub(super) fn stamp(&mut self, stamp: Stamp) {
+    /// The device says when one of its samples was in the air; before the samples themselves.
+    pub fn stamp(&mut self, stamp: Stamp) {
         if let Some(device) = &mut self.device {
             device.clock.observe(stamp);
         }
     }
 
-    pub(super) fn lost(&mut self, samples: u64) {
+    /// So many samples were captured and not taken in time.
+    pub fn lost(&mut self, samples: u64) {
         if samples > 0 {
             self.controls.note_lost(samples);
         }
     }
 
     /// Takes what the device has captured; whatever completes a frame is decided on, and sent if so decided.
-    pub(super) fn samples(&mut self, samples: &[f32]) {
+    pub fn samples(&mut self, samples: &[f32]) {
         let Some(device) = &mut self.device else { return };
         let pending = &mut self.pending;
         device.resampler.process(samples, |resampled| {

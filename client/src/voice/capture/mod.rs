@@ -19,7 +19,7 @@ use std::{
 use voip_protocol::voice::FrameDuration;
 
 pub use controls::CaptureControls;
-use line::Line;
+pub use line::CaptureLine;
 
 use crate::audio::{AudioError, InputStream};
 
@@ -77,7 +77,7 @@ impl Capture {
         let (commands, replaced) = sync_channel(COMMANDS);
         let thread = std::thread::Builder::new()
             .name("voice-capture".into())
-            .spawn(move || run(open, &replaced, &mut Line::new(sink, controls), on_device))
+            .spawn(move || run(open, &replaced, &mut CaptureLine::new(sink, controls), on_device))
             .expect("as std::thread::spawn: without threads there is no program");
         Self { commands: Some(commands), thread: Some(thread) }
     }
@@ -108,7 +108,7 @@ enum End {
     Failed(AudioError),
 }
 
-fn run(mut open: OpenInput, commands: &Receiver<OpenInput>, line: &mut Line, mut on_device: OnDevice) {
+fn run(mut open: OpenInput, commands: &Receiver<OpenInput>, line: &mut CaptureLine, mut on_device: OnDevice) {
     let mut reported = None;
     loop {
         let problem = match open() {
@@ -142,7 +142,7 @@ fn run(mut open: OpenInput, commands: &Receiver<OpenInput>, line: &mut Line, mut
 }
 
 /// Works through what the device captures until there is a reason to stop.
-fn serve(stream: &mut InputStream, commands: &Receiver<OpenInput>, line: &mut Line) -> End {
+fn serve(stream: &mut InputStream, commands: &Receiver<OpenInput>, line: &mut CaptureLine) -> End {
     let mut block = [0.0; 1024];
     let mut overruns = 0;
     loop {

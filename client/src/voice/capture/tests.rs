@@ -45,7 +45,7 @@ impl Recorder {
 }
 
 struct Bench {
-    line: Line,
+    line: CaptureLine,
     recorder: Recorder,
     controls: Arc<CaptureControls>,
     rate: u32,
@@ -57,7 +57,7 @@ impl Bench {
     fn new(rate: u32, mode: TalkMode) -> Self {
         let settings = VoiceSettings { mode, release_delay: 0, ..VoiceSettings::default() };
         let (controls, recorder) = (Arc::new(CaptureControls::new(settings)), Recorder::default());
-        let mut line = Line::new(Box::new(recorder.clone()), controls.clone());
+        let mut line = CaptureLine::new(Box::new(recorder.clone()), controls.clone());
         line.opened(rate);
         Self { line, recorder, controls, rate, start: Instant::now(), position: 0 }
     }

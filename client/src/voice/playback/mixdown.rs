@@ -1,4 +1,5 @@
-//! All talkers into one signal: everything the playback thread does but wait.
+//! All talkers into one signal: everything the playback thread does but wait. Its times are passed in, so that it can
+//! be driven in virtual time.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// Samples that are made at once: 2.5 ms, the shortest that Opus knows.
-pub(super) const BLOCK: usize = 120;
+pub const BLOCK: usize = 120;
 /// Talkers that are decoded at the same time at most.
 const MAX_TALKERS: usize = 64;
 /// A talker who has not been heard for this long is let go; counters stay.
@@ -21,7 +22,8 @@ const MAX_KNOWN: usize = 1024;
 /// The thread's clock starts here, so that what arrived before the thread's start has a time too.
 const EPOCH: u64 = 3_600 * RATE as u64;
 
-pub(super) struct Mixdown {
+/// Talkers, as they are heard together.
+pub struct Mixdown {
     pub(super) talkers: Vec<Talker>,
     /// Counters of talkers that have been let go.
     gone: Vec<TalkerStatistics>,
@@ -31,7 +33,8 @@ pub(super) struct Mixdown {
 }
 
 impl Mixdown {
-    pub(super) fn new(clock: ServerTicks, start: Instant) -> Self {
+    /// Nobody talks yet. No time that is passed in may be long before `start`.
+    pub fn new(clock: ServerTicks, start: Instant) -> Self {
         Self {
             talkers: Vec::with_capacity(MAX_TALKERS),
             gone: Vec::new(),
@@ -42,7 +45,7 @@ impl Mixdown {
     }
 
     /// Takes in a frame. One more talker than can be decoded is not heard until one of the others is silent.
-    pub(super) fn receive(&mut self, frame: &HeardFrame) {
+    pub fn receive(&mut self, frame: &HeardFrame) {
         let at = self.ticks(frame.arrival);
         if let Some(talker) = self.talker(frame.session) {
             talker.receive(frame, at);
@@ -50,7 +53,7 @@ impl Mixdown {
     }
 
     /// Makes the next block. It will be heard `ahead` from `now`; `None`: nowhere.
-    pub(super) fn render(&mut self, block: &mut [f32; BLOCK], now: Instant, ahead: Option<Duration>) {
+    pub fn render(&mut self, block: &mut [f32; BLOCK], now: Instant, ahead: Option<Duration>) {
         let ticks = self.ticks(now);
         let heard_at = ahead.and_then(|ahead| (self.clock)(now + ahead));
         block.fill(0.0);
@@ -87,7 +90,8 @@ impl Mixdown {
         }
     }
 
-    pub(super) fn statistics(&self) -> Vec<TalkerStatistics> {
+    /// Whoever has been heard.
+    pub fn statistics(&self) -> Vec<TalkerStatistics> {
         self.gone.iter().cloned().chain(self.talkers.iter().map(Talker::statistics)).collect()
     }
 

@@ -22,7 +22,7 @@ use rtrb::Consumer;
 use voip_protocol::{SessionId, limits::MAX_OPUS_FRAME, voice::FrameDuration};
 
 pub use controls::{PlaybackControls, PlaybackStatistics, ServerTicks};
-use mixdown::{BLOCK, Mixdown};
+pub use mixdown::{BLOCK, Mixdown};
 
 use super::capture::OnDevice;
 use crate::{

@@ -1,0 +1,262 @@
+//! `make quality`: how good speech sounds, and how late, over networks that lose and delay; each figure beside its
+//! goal. Everything happens in virtual time. The last line is one JSON object; the exit code is 0 when all hold.
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+use clap::Parser;
+use serde::Serialize;
+use voip_tests::quality::{Call, Heard, Judge, Network, Verdict};
+
+/// How good speech sounds over bad networks, beside what was promised.
+#[derive(Parser)]
+struct Options {
+    /// The Python with the packages of tests/quality/requirements.txt.
+    #[arg(long, env = "QUALITY_PYTHON")]
+    python: PathBuf,
+    /// How often each lossy network is met, each time with other losses.
+    #[arg(long, default_value_t = 5)]
+    seeds: u64,
+    /// Only what has this in its name.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Keeps what was said and heard in this folder, as 48 kHz WAV files.
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
+}
+
+/// Shares that are lost, and by how much PESQ may fall; the first is the one it falls from.
+const LOSSES: [(f64, f64); 5] = [(0.0, 0.0), (0.05, 0.3), (0.1, 0.3), (0.2, 0.6), (0.3, 1.0)];
+/// Lost in a row, on average, where losses come in bursts.
+const BURST: f64 = 2.0;
+/// PESQ without loss.
+const CLEAN: f64 = 4.3;
+/// Of payload, in bits a second, all told.
+const PAYLOAD: f64 = 40_000.0;
+const TRACES: [(&str, Network); 4] = [
+    ("LAN", Network::LAN),
+    ("Wi-Fi", Network::WIFI),
+    ("LTE", Network::LTE),
+    ("congested", Network::CONGESTED),
+];
+
+/// Calls over one network, and what became of them.
+struct Point {
+    name: String,
+    network: Network,
+    calls: Vec<Measured>,
+}
+
+struct Measured {
+    verdict: Verdict,
+    buffer_ms: f64,
+    payload: f64,
+    packets: f64,
+    lost: f64,
+    concealed: f64,
+}
+
+/// A figure beside its goal.
+#[derive(Serialize)]
+struct Figure {
+    #[serde(rename = "figure")]
+    what: String,
+    value: f64,
+    goal: String,
+    holds: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("quality: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(options: &Options) -> std::io::Result<bool> {
+    let folder = tempfile::tempdir()?;
+    let said = Judge::speech(&options.python, folder.path())?;
+    if let Some(keep) = &options.keep {
+        std::fs::create_dir_all(keep)?;
+        voip_tests::speech::write(&keep.join("said.wav"), &said);
+    }
+    let mut points = points(&options.only);
+    measure(options, &said, folder.path(), &mut points)?;
+    let figures = figures(&points);
+    print_table(&points);
+    println!();
+    for figure in &figures {
+        let verdict = if figure.holds { "" } else { "  MISSED" };
+        println!("{:<60} {:>8.3}   {}{verdict}", figure.what, figure.value, figure.goal);
+    }
+    let holds = figures.iter().all(|figure| figure.holds);
+    println!("{}", serde_json::json!({ "figures": figures, "holds": holds }));
+    Ok(holds)
+}
+
+fn points(only: &str) -> Vec<Point> {
+    let losses = LOSSES.iter().flat_map(|(share, _)| {
+        let percent = share * 100.0;
+        let random = (format!("{percent:.0} % lost"), Network::losing(*share));
+        let burst = (format!("{percent:.0} % lost in bursts"), Network::losing_bursts(*share, BURST));
+        if *share > 0.0 { vec![random, burst] } else { vec![random] }
+    });
+    let traces = TRACES.iter().map(|(name, network)| ((*name).to_owned(), *network));
+    losses
+        .chain(traces)
+        .filter(|(name, _)| name.contains(only))
+        .map(|(name, network)| Point { name, network, calls: Vec::new() })
+        .collect()
+}
+
+/// Makes all the calls, as many at a time as there are cores.
+fn measure(options: &Options, said: &[f32], folder: &Path, points: &mut [Point]) -> std::io::Result<()> {
+    let jobs: VecDeque<(usize, u64)> = (points.iter().enumerate())
+        .flat_map(|(at, point)| {
+            (1..=if is_certain(&point.network) { 1 } else { options.seeds }).map(move |seed| (at, seed))
+        })
+        .collect();
+    let (jobs, networks) = (
+        Mutex::new(jobs),
+        points.iter().map(|point| (point.name.clone(), point.network)).collect::<Vec<_>>(),
+    );
+    let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let work = |number: usize| -> std::io::Result<Vec<(usize, Measured)>> {
+        let mut judge = Judge::start(&options.python, folder, number)?;
+        let mut measured = Vec::new();
+        while let Some((at, seed)) = next() {
+            let (name, network) = &networks[at];
+            let heard = Call::over(*network, seed).hear(said);
+            if let Some(keep) = &options.keep {
+                voip_tests::speech::write(&keep.join(format!("{name}, {seed}.wav")), &heard.samples);
+            }
+            let verdict = judge.judge(&heard.samples)?;
+            eprintln!("{name}, {seed}: PESQ {:.3}, STOI {:.4}", verdict.pesq, verdict.stoi);
+            measured.push((at, Measured::new(verdict, &heard)));
+        }
+        Ok(measured)
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let measured: std::io::Result<Vec<_>> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|number| scope.spawn(move || work(number))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    for (at, call) in measured?.into_iter().flatten() {
+        points[at].calls.push(call);
+    }
+    Ok(())
+}
+
+/// Whether every seed gives the same.
+fn is_certain(network: &Network) -> bool {
+    *network == Network::PERFECT
+}
+
+impl Measured {
+    fn new(verdict: Verdict, heard: &Heard) -> Self {
+        let talker = &heard.talker;
+        let frames = (talker.received + talker.lost).max(1) as f64;
+        Self {
+            verdict,
+            buffer_ms: heard.buffer_ms,
+            payload: heard.payload,
+            packets: heard.packets,
+            lost: talker.lost as f64 / frames,
+            concealed: talker.concealed as f64 / frames,
+        }
+    }
+}
+
+impl Point {
+    fn mean(&self, of: impl Fn(&Measured) -> f64) -> f64 {
+        self.calls.iter().map(of).sum::<f64>() / self.calls.len().max(1) as f64
+    }
+
+    fn pesq(&self) -> f64 {
+        self.mean(|call| call.verdict.pesq)
+    }
+}
+
+fn figures(points: &[Point]) -> Vec<Figure> {
+    let named = |name: String| points.iter().find(|point| point.name == name);
+    let mut figures = Vec::new();
+    let clean = named("0 % lost".into());
+    if let Some(clean) = clean {
+        let value = clean.pesq();
+        figures.push(Figure {
+            what: "PESQ-WB without loss".into(),
+            value,
+            goal: format!("at least {CLEAN}"),
+            holds: value >= CLEAN,
+        });
+        let value = points.iter().map(|point| point.mean(|call| call.payload)).fold(0.0, f64::max) / 1e3;
+        let most = PAYLOAD / 1e3;
+        figures.push(Figure {
+            what: "kbit/s of payload, the most of all networks".into(),
+            value,
+            goal: format!("at most {most}"),
+            // A burst's first and last frames are not whole parts of its time.
+            holds: value <= most * 1.005,
+        });
+    }
+    for (share, most) in &LOSSES[1..] {
+        for kind in ["", " in bursts"] {
+            let name = format!("{:.0} % lost{kind}", share * 100.0);
+            let (Some(point), Some(clean)) = (named(name.clone()), clean) else { continue };
+            let value = clean.pesq() - point.pesq();
+            figures.push(Figure {
+                what: format!("PESQ-WB falls with {name} by"),
+                value,
+                goal: format!("at most {most}"),
+                holds: value <= *most,
+            });
+        }
+    }
+    figures
+}
+
+fn print_table(points: &[Point]) {
+    println!(
+        "{:<22} {:>6} {:>18} {:>7} {:>9} {:>9} {:>7} {:>9} {:>7} {:>9}",
+        "network",
+        "PESQ",
+        "[least, most]",
+        "STOI",
+        "delay ms",
+        "buffer ms",
+        "lost %",
+        "conceal %",
+        "kbit/s",
+        "packets/s"
+    );
+    for point in points {
+        let pesq = point.calls.iter().map(|call| call.verdict.pesq);
+        let (least, most) = (pesq.clone().fold(f64::MAX, f64::min), pesq.fold(0.0, f64::max));
+        println!(
+            "{:<22} {:>6.3} {:>18} {:>7.4} {:>9.1} {:>9.1} {:>7.2} {:>9.2} {:>7.1} {:>9.1}",
+            point.name,
+            point.pesq(),
+            format!("[{least:.3}, {most:.3}]"),
+            point.mean(|call| call.verdict.stoi),
+            point.mean(|call| call.verdict.delay_ms),
+            point.mean(|call| call.buffer_ms),
+            point.mean(|call| call.lost) * 100.0,
+            point.mean(|call| call.concealed) * 100.0,
+            point.mean(|call| call.payload) / 1e3,
+            point.mean(|call| call.packets),
+        );
+    }
+}
