@@ -60,6 +60,12 @@ struct Talk {
     /// WAV file to record what is heard into, instead of the speaker.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Microphone by its id, as `voip-cli devices` tells it; without it the system's choice.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["input", "listen"])]
+    microphone: Option<String>,
+    /// Speaker by its id; without it the system's choice.
+    #[arg(long, value_name = "ID", conflicts_with = "output")]
+    speaker: Option<String>,
     /// Send nothing.
     #[arg(long)]
     listen: bool,
@@ -162,8 +168,13 @@ impl Talk {
         };
         let files = File::new(self.input.clone(), self.output.clone());
         let (ended, started) = (files.ended(), files.started());
-        let settings =
-            VoiceSettings { bitrate: self.bitrate, mode: TalkMode::PushToTalk, ..VoiceSettings::default() };
+        let settings = VoiceSettings {
+            input: self.microphone.clone(),
+            output: self.speaker.clone(),
+            bitrate: self.bitrate,
+            mode: TalkMode::PushToTalk,
+            ..VoiceSettings::default()
+        };
         let (engine, handle) =
             Engine::new(EngineConfig { backend: self.backend(files), settings: settings.clone() });
         let mut events = handle.subscribe();
@@ -177,7 +188,9 @@ impl Talk {
             let mut talking = settings;
             if !self.listen {
                 // Choosing the input opens it anew, so a recording starts now and not at the login.
-                talking.input = self.input.as_ref().map(|path| path.display().to_string());
+                if let Some(path) = &self.input {
+                    talking.input = Some(path.display().to_string());
+                }
                 handle.apply(VoiceSettings { mode: TalkMode::Continuous, ..talking.clone() }).await?;
             }
             let over = async {

@@ -71,6 +71,20 @@ fn devices_come_and_go() {
 }
 
 #[test]
+fn a_person_without_a_cookie_has_devices_too() {
+    let pulse = Pulse::start(48_000);
+    let home = tempfile::tempdir().unwrap();
+    let devices = Command::new(env!("CARGO_BIN_EXE_voip-cli"))
+        .arg("devices")
+        .envs(pulse.environment())
+        .env("HOME", home.path())
+        .output()
+        .unwrap();
+    let list = String::from_utf8_lossy(&devices.stdout);
+    assert!(list.contains("[pulseaudio:microphone]") && list.contains("[pulseaudio:speaker]"), "{devices:?}");
+}
+
+#[test]
 #[ignore = "half of other tests"]
 fn a_voice_goes_through() {
     let devices = Cpal.devices().unwrap();

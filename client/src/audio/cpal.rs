@@ -6,6 +6,8 @@
 
 mod buffers;
 mod callback;
+#[cfg(target_os = "linux")]
+mod cookie;
 mod stream;
 mod thread;
 
@@ -142,6 +144,10 @@ fn with_host<T>(ask: impl Fn(&Host) -> Result<T, Error>) -> Result<T, Error> {
     // A sound server that has come up in the meantime is preferred to going around it.
     if let Some(host) = kept.filter(|host| host.id() == preferred() && host.devices().is_ok()) {
         return ask(&host);
+    }
+    #[cfg(target_os = "linux")]
+    if preferred().to_string() == PULSE {
+        cookie::make_sure();
     }
     let host = Arc::new(cpal::default_host());
     let result = ask(&host);

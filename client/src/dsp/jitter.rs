@@ -12,9 +12,10 @@
 //! way.) A frame that comes after its turn is late; each one makes the next pull wait once more, up to the delay
 //! that would have been enough. What such waits have taught is kept as a floor of the delay that sinks over some seconds.
 //!
-//! **Long bursts.** A frame handed out tells how much longer than needed it has waited. The caller may shorten it, or
-//! leave it out where it is silent; this is how delay shrinks, and a slow sound card catches up, within a burst. What
-//! has waited far too long is dropped here.
+//! **Long bursts.** A frame handed out tells how much longer than needed it has waited, or how much less than would be
+//! safe. The caller plays it faster or slower, shortens it, or leaves it out where it is silent; this is how delay
+//! changes, and sound cards that run at other speeds keep together, within a burst. What has waited far too long is
+//! dropped here.
 //!
 //! **Sequence numbers** go on across bursts, contexts and silences. Only numbers that are missing inside of a burst,
 //! as its capture times tell, count as lost.
@@ -42,7 +43,7 @@ const HOLD_STEP: u32 = 10 * MS;
 /// The longest that a frame waits on purpose.
 const MAX_DELAY: u32 = 400 * MS;
 /// A frame that has waited this much longer than needed is dropped even from the middle of a word.
-const MAX_SURPLUS: u32 = 200 * MS;
+const MAX_SURPLUS: i32 = 200 * MS as i32;
 /// Sound over which the floor under the delay sinks to 1/e.
 const FLOOR_MEMORY: f32 = 5_000.0 * MS as f32;
 /// Share of a new measurement in the smoothed delay.
@@ -298,7 +299,7 @@ impl Jitter {
         if held > 0 {
             self.floor = self.floor.max(self.current.min(MAX_DELAY) as f32);
         }
-        let surplus = self.current.saturating_sub(self.wanted());
+        let surplus = self.current.min(i32::MAX as u32).cast_signed() - self.wanted().cast_signed();
         if surplus > MAX_SURPLUS && self.filled > 0 {
             self.counters.late += 1;
             // The frame behind the gap starts afresh.
@@ -356,7 +357,7 @@ impl Jitter {
 }
 
 enum Step {
-    Play { sequence: u32, first: bool, surplus: u32 },
+    Play { sequence: u32, first: bool, surplus: i32 },
     Conceal { samples: u32, last: bool },
     Silence,
 }

@@ -8,6 +8,7 @@ mod delay;
 mod jitter;
 mod level;
 mod mix;
+mod pace;
 mod resample;
 mod shorten;
 
@@ -17,6 +18,7 @@ pub use delay::DelayEstimator;
 pub use jitter::{Arrival, Counters, Frame, Inserted, Jitter, Pull};
 pub use level::{FLOOR, dbfs, peak};
 pub use mix::{Limiter, add, fade_in, fade_out};
+pub use pace::Pace;
 pub use resample::Resampler;
 pub use shorten::{SHORTEN_MIN, shorten};
 

@@ -61,8 +61,8 @@ pub struct Frame<'a> {
     pub first: bool,
     /// Silence follows.
     pub last: bool,
-    /// How much longer than needed it has waited, in ticks.
-    pub surplus: u32,
+    /// How much longer than needed it has waited, in ticks; negative: less than would be safe.
+    pub surplus: i32,
     /// The Opus frame.
     pub opus: &'a [u8],
 }

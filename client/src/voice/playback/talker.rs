@@ -6,8 +6,8 @@ use super::{HeardFrame, mixdown::BLOCK};
 use crate::{
     TalkerStatistics,
     dsp::{
-        Arrival, CODEC_DELAY, Decoder, Frame, Jitter, Pull, RATE, SHORTEN_MIN, dbfs, fade_in, fade_out, peak,
-        shorten,
+        Arrival, CODEC_DELAY, Decoder, Frame, Jitter, Pace, Pull, RATE, SHORTEN_MIN, dbfs, fade_in, fade_out,
+        peak, shorten,
     },
 };
 
@@ -17,12 +17,16 @@ const FADE: usize = 120;
 const QUIET: f32 = -50.0;
 /// Sound is shortened when it comes this much later than needed, in ticks; and however little it is like itself when
 /// it comes that much later.
-const LATE: u32 = 20 * RATE / 1_000;
-const VERY_LATE: u32 = 80 * RATE / 1_000;
+const LATE: i32 = 20 * RATE as i32 / 1_000;
+const VERY_LATE: i32 = 80 * RATE as i32 / 1_000;
 /// Likeness that is enough to shorten what is late.
 const ALIKE: f32 = 0.7;
 /// Sound that may be ready at once: nearly what is needed to shorten it, and another frame.
 const ROOM: usize = SHORTEN_MIN + FrameDuration::Ms60.samples();
+/// Share of a new frame in the smoothed surplus, by which the pace is set.
+const PACING: f32 = 0.25;
+/// Samples that a block may take more than it has, by its pace.
+const SLIP: usize = 1;
 /// Share of a new measurement in the smoothed estimate of mouth to ear.
 const SMOOTHING: f32 = 1.0 / 16.0;
 /// Estimates beyond this (a minute, in ticks) are no delays: the clocks have nothing to do with each other.
@@ -36,6 +40,9 @@ pub(super) struct Talker {
     sound: [f32; ROOM],
     start: usize,
     end: usize,
+    /// How much longer than needed frames have waited, smoothed, in ticks; and the pace that makes up for it.
+    surplus: f32,
+    pace: Pace,
     /// The last frame was quiet.
     was_quiet: bool,
     heard_at: u64,
@@ -56,6 +63,8 @@ impl Talker {
             sound: [0.0; ROOM],
             start: 0,
             end: 0,
+            surplus: 0.0,
+            pace: Pace::new(BLOCK),
             was_quiet: false,
             heard_at: 0,
             malformed: 0,
@@ -92,18 +101,19 @@ impl Talker {
     /// Fills `voice` with the talker's next sound; false: it is silence, and `voice` is as it was. `heard_at`: the
     /// server's clock when the first sample is heard.
     pub(super) fn render(&mut self, voice: &mut [f32; BLOCK], now: u64, heard_at: Option<u32>) -> bool {
-        let mut filled = 0;
-        while filled < BLOCK {
+        let (mut filled, mut sound) = (0, [0.0; BLOCK + SLIP]);
+        let needed = self.pace.needs().min(sound.len());
+        while filled < needed {
             if self.start == self.end && !self.refill(now, heard_at.map(|at| at.wrapping_add(filled as u32)))
             {
                 break;
             }
-            let count = (BLOCK - filled).min(self.end - self.start);
-            voice[filled..filled + count].copy_from_slice(&self.sound[self.start..self.start + count]);
+            let count = (needed - filled).min(self.end - self.start);
+            sound[filled..filled + count].copy_from_slice(&self.sound[self.start..self.start + count]);
             (filled, self.start) = (filled + count, self.start + count);
         }
         if filled > 0 {
-            voice[filled..].fill(0.0);
+            self.pace.process(&sound[..needed], voice);
         }
         filled > 0
     }
@@ -141,9 +151,10 @@ impl Talker {
                     let samples = frame.duration.samples();
                     let sound = &mut self.sound[self.end..self.end + samples];
                     self.malformed += u64::from(!decode(&mut self.decoder, &frame, sound));
+                    follow(&mut self.surplus, &mut self.pace, &frame);
                     let quiet = dbfs(peak(sound)) < QUIET;
                     let was_quiet = std::mem::replace(&mut self.was_quiet, quiet) && !frame.first;
-                    if frame.surplus >= samples as u32 && was_quiet && quiet && !frame.last {
+                    if frame.surplus >= samples as i32 && was_quiet && quiet && !frame.last {
                         continue;
                     }
                     if let Some(heard_at) = heard_at {
@@ -167,6 +178,13 @@ impl Talker {
         }
         self.end > 0
     }
+}
+
+/// Sets the pace by how long a frame has waited.
+fn follow(smoothed: &mut f32, pace: &mut Pace, frame: &Frame<'_>) {
+    let surplus = frame.surplus as f32;
+    *smoothed = if frame.first { surplus } else { *smoothed + (surplus - *smoothed) * PACING };
+    pace.catch_up(*smoothed);
 }
 
 /// Decodes a frame with its fades; false: it was none, and is made up.
