@@ -41,6 +41,7 @@ const TRIES: u32 = 2;
 
 /// The processes that are looked at, and the machine.
 struct Look {
+    held: Memory,
     server: Reading,
     generator: Reading,
     machine_s: (f64, f64),
@@ -270,6 +271,8 @@ impl Bench<'_> {
             "server_us_per_in": us_per(used.server.cpu_s, sent),
             "server_switches_per_in": ratio(used.server.switches() as f64, sent).map(|each| rounded(each, 3)),
             "server_rss_kib": memory.resident,
+            "server_rss_kib_first_last": [before.held.resident, after.held.resident],
+            "server_descriptors_first_last": [before.held.descriptors, after.held.descriptors],
             "server_udp_drops": after.server_drops.saturating_sub(before.server_drops),
             "generator": used.generator.json(),
             "generator_cpu_pct": share(used.generator.cpu_s),
@@ -284,6 +287,7 @@ impl Bench<'_> {
     fn look(&self) -> Look {
         let own_port = self.socket.local_addr().map_or(0, |address| address.port());
         Look {
+            held: Memory::of(self.pid),
             server: usage::reading(self.pid),
             generator: usage::reading(std::process::id()),
             machine_s: usage::machine_s(),

@@ -37,13 +37,15 @@ pub struct CpuUse {
     threads: Vec<(String, f64)>,
 }
 
-/// What a process holds, in KiB.
+/// What a process holds: memory, in KiB, and files.
 #[derive(Clone, Copy)]
 pub struct Memory {
     /// Resident.
     pub resident: u64,
     anonymous: u64,
     peak: u64,
+    /// Open descriptors.
+    pub descriptors: u64,
 }
 
 /// Reads what a process used until now; nothing of one that is gone.
@@ -122,13 +124,15 @@ impl CpuUse {
 impl Memory {
     /// Reads what a process holds now; nothing for one that is gone.
     pub fn of(pid: u32) -> Self {
-        let status = Process::new(pid as i32).and_then(|process| process.status()).ok();
+        let process = Process::new(pid as i32).ok();
+        let status = process.as_ref().and_then(|process| process.status().ok());
         let field =
             |field: fn(&procfs::process::Status) -> Option<u64>| status.as_ref().and_then(field).unwrap_or(0);
         Self {
             resident: field(|status| status.vmrss),
             anonymous: field(|status| status.rssanon),
             peak: field(|status| status.vmhwm),
+            descriptors: process.and_then(|process| process.fd_count().ok()).unwrap_or(0) as u64,
         }
     }
 
