@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use assert_no_alloc::{AllocDisabler, assert_no_alloc};
 use voip_client::{
     audio::{input, microphone_callback, output, speaker_callback},
-    dsp::{Arrival, Decoder, Encoder, Jitter, Limiter, Pull, Resampler, add, shorten},
+    dsp::{Arrival, Decoder, Encoder, Jitter, Limiter, Pace, Pull, Resampler, add, shorten},
 };
 use voip_protocol::{limits::MAX_OPUS_FRAME, voice::FrameDuration};
 
@@ -89,9 +89,9 @@ fn every_sample_format_is_converted_without_allocating() {
 fn signal_processing_does_not_allocate_once_made() {
     let (mut down, mut up) = (Resampler::new(48_000, 44_100), Resampler::new(44_100, 48_000));
     let (mut encoder, mut decoder) = (Encoder::new(40_000).unwrap(), Decoder::new().unwrap());
-    let (mut jitter, mut limiter) = (Jitter::default(), Limiter::default());
+    let (mut jitter, mut limiter, mut pace) = (Jitter::default(), Limiter::default(), Pace::new(120));
     let (mut sound, mut mix, mut opus) = ([0.1f32; 480], [0.0f32; 480], [0; MAX_OPUS_FRAME]);
-    let mut long = [0.1f32; 960];
+    let (mut long, mut block) = ([0.1f32; 960], [0.0; 120]);
     // What the processor's features are is looked up once.
     down.process(&sound, |_| {});
     up.process(&sound, |_| {});
@@ -115,9 +115,10 @@ fn signal_processing_does_not_allocate_once_made() {
             limiter.process(&mut mix);
             down.process(&mix, |samples| up.process(samples, |_| {}));
             shorten(&mut long, -1.0);
-            encoder.set_bitrate(40_000 + n).unwrap();
+            pace.catch_up(n as f32 * 100.0);
+            pace.process(&sound[..pace.needs()], &mut block);
         }
-        encoder.reset().unwrap();
+        encoder.begin(64_000).unwrap();
         decoder.reset().unwrap();
     });
     assert!(jitter.counters().received == 300 && Instant::now().elapsed() < Duration::from_secs(1));

@@ -13,7 +13,7 @@ mod resample;
 mod shorten;
 
 pub use clock::CaptureClock;
-pub use codec::{CODEC_DELAY, CodecError, Decoder, Encoder};
+pub use codec::{CodecError, Decoder, Encoder};
 pub use delay::DelayEstimator;
 pub use jitter::{Arrival, Counters, Frame, Inserted, Jitter, Pull};
 pub use level::{FLOOR, dbfs, peak};

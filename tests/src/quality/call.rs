@@ -22,6 +22,8 @@ const CAPTURED: usize = 240;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The listener listens for so much longer than the talker talks.
 const TAIL: Duration = Duration::from_secs(1);
+/// Time before the talker's first sample.
+const BEFORE: Duration = Duration::from_secs(1);
 const TALKER: SessionId = SessionId(1);
 
 /// A call to be.
@@ -87,14 +89,16 @@ impl Call {
 
     /// Says `said` (48 kHz) and listens.
     pub fn hear(&self, said: &[f32]) -> Heard {
-        // The only clock that is read; everything else is counted from it.
-        let start = Instant::now();
+        // The only clock that is read; everything else is counted from it. The encoder looks ahead: what it gives
+        // first was captured before the first sample.
+        let epoch = Instant::now();
+        let start = epoch + BEFORE;
         let settings = VoiceSettings { mode: TalkMode::Continuous, ..self.settings.clone() };
         let sent = Sent::default();
         let mut line = CaptureLine::new(Box::new(sent.clone()), Arc::new(CaptureControls::new(settings)));
         line.opened(RATE);
-        let clock = move |at: Instant| Some(ticks(at.saturating_duration_since(start)));
-        let mut mixdown = Mixdown::new(Arc::new(clock), start);
+        let clock = move |at: Instant| Some(ticks(at.saturating_duration_since(epoch)));
+        let mut mixdown = Mixdown::new(Arc::new(clock), epoch);
         let mut link = Link::new(self.network, self.seed);
 
         let time_of = |sample: usize, ppm: f64| {
@@ -128,7 +132,7 @@ impl Call {
                     sent.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..)
                 {
                     packet.sequence = sequence;
-                    packet.capture_time = ticks(captured_at - start);
+                    packet.capture_time = ticks(captured_at - epoch);
                     bytes += packet.opus.len();
                     sequence += 1;
                     let packet = Arc::new(packet);

@@ -157,6 +157,10 @@ impl CaptureLine {
     }
 
     fn send(&mut self, duration: FrameDuration, first: bool, last: bool, silent: bool, bitrate: u32) {
+        if first {
+            // Settings and a fresh state that Opus has taken before it takes again.
+            let _ = self.encoder.begin(bitrate);
+        }
         let captured_at = self.captured_at(first, duration);
         let samples = &mut self.pending[..duration.samples()];
         if silent {
@@ -164,8 +168,6 @@ impl CaptureLine {
         }
         if first {
             fade_in(&mut samples[..FADE]);
-            // Settings and a fresh state that Opus has taken before it takes again.
-            let _ = self.encoder.set_bitrate(bitrate).and_then(|()| self.encoder.reset());
         }
         emit(&mut self.encoder, &mut self.opus, samples, |opus| {
             self.sink.frame(EncodedFrame {
@@ -178,10 +180,11 @@ impl CaptureLine {
         });
     }
 
-    /// When the first of the pending samples was in the air.
+    /// When the first sample was in the air that a decoder makes of the pending ones.
     fn captured_at(&mut self, first: bool, duration: FrameDuration) -> Instant {
         if let Some(device) = &self.device {
             let position = device.given as f64 - self.pending.len() as f64 - device.resampler.delay();
+            let position = position - f64::from(self.encoder.look_ahead());
             if let Some(measured) = device.clock.time_of(position / device.resampler.ratio()) {
                 let counted = self.burst.time();
                 let stray = measured.max(counted) - measured.min(counted);

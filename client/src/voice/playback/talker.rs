@@ -6,8 +6,8 @@ use super::{HeardFrame, mixdown::BLOCK};
 use crate::{
     TalkerStatistics,
     dsp::{
-        Arrival, CODEC_DELAY, Decoder, Frame, Jitter, Pace, Pull, RATE, SHORTEN_MIN, dbfs, fade_in, fade_out,
-        peak, shorten,
+        Arrival, Decoder, Frame, Jitter, Pace, Pull, RATE, SHORTEN_MIN, dbfs, fade_in, fade_out, peak,
+        shorten,
     },
 };
 
@@ -159,8 +159,7 @@ impl Talker {
                     }
                     if let Some(heard_at) = heard_at {
                         let heard_at = heard_at.wrapping_add(self.end as u32);
-                        let delay =
-                            heard_at.wrapping_sub(frame.capture_time).wrapping_add(CODEC_DELAY) as i32;
+                        let delay = heard_at.wrapping_sub(frame.capture_time).cast_signed();
                         note_delay(&mut self.mouth_to_ear, delay);
                     }
                     self.end += samples;
