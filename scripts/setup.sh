@@ -165,6 +165,8 @@ is_there() {
         pulseaudio-utils) [ -z "$linux" ] || command -v pactl ;;
         webkit2gtk-driver) [ -z "$linux" ] || command -v WebKitWebDriver ;;
         postgresql) command -v initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' ;;
+        python3-dev) [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] ;;
+        asterisk-core-sounds-*) compgen -G "/usr/share/asterisk/sounds/$(cut -d - -f 4 <<<"$1")*/demo-instruct.g722" ;;
         python3-venv) python3 -c 'import ensurepip, venv' ;;
         alsa-utils) [ -e /usr/share/sounds/alsa/Front_Center.wav ] ;;
         *) command -v "$1" ;;

@@ -2,11 +2,13 @@
 # From mouth to ear through real sound streams and a server on this machine: `voip-cli` on a rig of virtual sound
 # cards, by turns with the Mumble client on the same rig. Each turn starts everything anew.
 #
-#   tests/quality/mouth-to-ear.sh [PEER...]     peers: default, tuned (Mumble's settings); without any, ours alone
+#   RIG_FOLDER=... tests/quality/mouth-to-ear.sh [PEER...]
 #
-# The rig is a folder with lib.sh (PulseAudio with one virtual card for both ends), measure.py (chirps) and mumble.sh;
-# RIG_FOLDER names it. Other variables: RUNS (10), CLICKS (30) for each turn, BITRATE (40000), PROFILE (release),
-# M2E_VENV (the rig's Python).
+# PEER is default or tuned (Mumble's settings); without any, ours alone is measured.
+#
+# RIG_FOLDER is the rig: lib.sh (PulseAudio with one virtual card for both ends), measure.py (chirps), mumble.sh. Other
+# variables: RUNS (10), CLICKS (30) for each turn, BITRATE (40000), PROFILE (release),
+# M2E_VENV (the rig's Python, made where it is missing).
 #
 # A line of JSON for each turn on standard error, one for all on standard output.
 set -euo pipefail
@@ -18,15 +20,16 @@ fail() {
     exit 1
 }
 
-RIG_FOLDER=${RIG_FOLDER:-../shared/bench/mouth-to-ear}
-[ -f "$RIG_FOLDER/lib.sh" ] || fail "there is no rig in $RIG_FOLDER: name its folder with RIG_FOLDER"
+[ -f "${RIG_FOLDER:-}/lib.sh" ] || fail "there is no rig in '${RIG_FOLDER:-}': name its folder with RIG_FOLDER"
 RIG_FOLDER=$(cd "$RIG_FOLDER" && pwd)
 PROFILE=${PROFILE:-release} RUNS=${RUNS:-10} CLICKS=${CLICKS:-30}
 bin=$(scripts/target.sh)/$PROFILE
 cargo build --quiet --profile "${PROFILE/debug/dev}" -p voip-server -p voip-client --bins
-python=${M2E_VENV:-/tmp/m2e-venv}/bin/python
+venv=${M2E_VENV:-/tmp/m2e-venv} python=${M2E_VENV:-/tmp/m2e-venv}/bin/python
+[ -x "$python" ] || { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet -r "$RIG_FOLDER/requirements.txt"; }
 . "$RIG_FOLDER/lib.sh"
-trap rig_stop EXIT
+turns=$(mktemp) turn=$(mktemp)
+trap 'rig_stop; rm -f "$turns" "$turn"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 export PYTHONDONTWRITEBYTECODE=1
@@ -34,8 +37,9 @@ export PYTHONDONTWRITEBYTECODE=1
 # What a client of ours writes once it is in the channel.
 joined() { grep -q 'voip-cli: in ' "$RIG/$1.log"; }
 
-device() { # inputs|outputs, name: its id
-    "$bin/voip-cli" devices | sed -n "/^$1:/,/^[A-Z].*:$/ s/.*\[\(.*\)\]$/\1/p" | grep "[:/.]$2\$\|^$2\$" | head -1
+device() { # Microphones|Speakers, name: its id
+    # shellcheck disable=SC2046
+    env $(rig_client "$RIG/devices") "$bin/voip-cli" devices | sed -n "/^$1:/,/^[A-Z].*:$/ s/.*\[\(.*\)\]$/\1/p" | grep "[:/.]$2\$\|^$2\$" | head -1
 }
 
 ours() {
@@ -47,13 +51,16 @@ ours() {
     local invite
     invite=$(sed -n 's/^Invite: //p' "$RIG/server.log")
     local talk=(VOIP_PASSWORD=mouth-to-ear "$bin/voip-cli" talk --server "$invite" --register --channel General --bitrate "${BITRATE:-40000}" --json)
+    local ear mic void
+    ear=$(device Speakers ear) mic=$(device Microphones mic) void=$(device Speakers void)
+    [ -n "$ear" ] && [ -n "$mic" ] && [ -n "$void" ] || fail "the client does not see the rig's devices: ear '$ear', mic '$mic', void '$void'"
     # shellcheck disable=SC2046 # words of env
-    rig_spawn env $(rig_client "$RIG/listener") "${talk[@]}" --user listener --listen --speaker "$(device Speakers ear)" \
+    rig_spawn env $(rig_client "$RIG/listener") "${talk[@]}" --user listener --listen --speaker "$ear" \
         >"$RIG/listener.json" 2>"$RIG/listener.log"
     local listener=$rig_last
     # shellcheck disable=SC2046
-    rig_spawn env $(rig_client "$RIG/talker") "${talk[@]}" --user talker --microphone "$(device Microphones mic)" \
-        --speaker "$(device Speakers void)" >"$RIG/talker.json" 2>"$RIG/talker.log"
+    rig_spawn env $(rig_client "$RIG/talker") "${talk[@]}" --user talker --microphone "$mic" \
+        --speaker "$void" >"$RIG/talker.json" 2>"$RIG/talker.log"
     rig_wait 100 joined listener || fail "the listener does not join: $(cat "$RIG/listener.log")"
     rig_wait 100 joined talker || fail "the talker does not join: $(cat "$RIG/talker.log")"
     rig_spawn "$python" "$RIG_FOLDER/measure.py" --label ours --clicks "$CLICKS" >"$RIG/result.json"
@@ -71,7 +78,6 @@ P
     rig_stop
 }
 
-turns=$(mktemp) turn=$(mktemp)
 for run in $(seq "$RUNS"); do
     say "turn $run of $RUNS"
     # Not into a pipe: what stops the rig lives in this shell.
@@ -101,4 +107,3 @@ for label, row in out.items():
         row["ours_of_it"] = round(out["ours"]["median_ms"] / row["median_ms"], 3)
 print(json.dumps(out))
 P
-rm -f "$turns" "$turn"

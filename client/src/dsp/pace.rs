@@ -32,12 +32,13 @@ impl Pace {
         Self { slip, ratio: 1.0 }
     }
 
-    /// Samples that the next block is made of.
+    /// Samples that the next block is made of, unless the pace is changed before it.
     pub fn needs(&self) -> usize {
         self.slip.input_frames_next()
     }
 
-    /// What comes is `behind` its time, in ticks (negative: ahead of it): the pace changes so that it catches up.
+    /// What comes is `behind` its time, in ticks (negative: ahead of it): the pace changes so that it catches up. Between
+    /// blocks, not between a block's [`Pace::needs`] and its making.
     pub fn catch_up(&mut self, behind: f32) {
         let share = if behind.abs() < ENOUGH { 0.0 } else { (f64::from(behind) / TIME).clamp(-MOST, MOST) };
         // Faster is fewer samples out than in. A NaN's clamp is a NaN, and changes nothing.
@@ -130,6 +131,19 @@ mod tests {
             }
             pace.process(&sound[..7], &mut block);
             prop_assert_eq!(block, [0.0; BLOCK]);
+        }
+
+        #[test]
+        fn no_block_is_lost_however_the_pace_wavers(behind in proptest::collection::vec(-40_000.0f32..40_000.0, 400)) {
+            let sound = voice_like(52_000);
+            let (mut pace, mut at, mut block) = (Pace::new(BLOCK), 0, [0.0; BLOCK]);
+            for behind in behind {
+                let needs = pace.needs();
+                pace.process(&sound[at..at + needs], &mut block);
+                prop_assert!(block != [0.0; BLOCK], "at {}", at);
+                at += needs;
+                pace.catch_up(behind);
+            }
         }
     }
 }

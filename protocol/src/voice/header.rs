@@ -85,7 +85,8 @@ pub struct Header {
     pub epoch: Epoch,
     /// Counts the talker's packets, in every context, from 0; never repeats in a session.
     pub sequence: u32,
-    /// When the frame's first sample was captured: the talker's 48 kHz clock, wrapping after 24.8 hours.
+    /// When the first sample that a decoder makes of the frame was captured, on the server's 48 kHz clock, wrapping after
+    /// 24.8 hours.
     pub capture_time: u32,
     /// How much sound the frame has.
     pub duration: FrameDuration,

@@ -386,9 +386,10 @@ impl Store {
                     .await?;
                 Ok(Caller::from_rows(rows))
             }
-            // Those who ask together came within one statement's time: one's `now` does for all.
             Pool::Postgres { pool, callers } => {
-                callers.ask(access_jti, async |tokens| Ok(callers_of(pool, tokens, now).await?)).await
+                callers
+                    .ask(access_jti, now, async |tokens, now| Ok(callers_of(pool, tokens, now).await?))
+                    .await
             }
         }
     }

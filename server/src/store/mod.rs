@@ -1,6 +1,6 @@
 //! Storage: one set of repositories over two databases.
 //!
-//! Every statement but one is written once, with `$1` placeholders and the SQL that SQLite and PostgreSQL share. Reads are
+//! Every statement but two is written once, with `$1` placeholders and the SQL that SQLite and PostgreSQL share. Reads are
 //! methods of [`Store`] and run on whichever pool is open; writes are methods of [`Transaction`], so that what
 //! belongs together holds together, its audit row with it. "Not there" is `Option`, not an error.
 

@@ -9,9 +9,11 @@ use std::{
     hash::Hash,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::oneshot;
+use time::OffsetDateTime;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::StoreError;
 
@@ -19,6 +21,8 @@ use super::StoreError;
 const MOST_UNDER_WAY: usize = 2;
 /// Keys in one statement.
 const MOST_KEYS: usize = 256;
+/// How long a statement may take. One that hangs holds up everybody.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// Where questions of one kind meet.
 pub(super) struct Together<K, V> {
@@ -32,6 +36,7 @@ struct State<K, V> {
 
 struct Waiter<K, V> {
     key: K,
+    now: OffsetDateTime,
     turn: oneshot::Sender<Turn<K, V>>,
 }
 
@@ -52,17 +57,18 @@ impl<K: Copy + Eq + Hash, V: Clone> Together<K, V> {
         Arc::new(Self { state: Mutex::new(State { under_way: 0, waiting: VecDeque::new() }) })
     }
 
-    /// What `fetch` finds for a key. It gets this key and those of all who wait.
+    /// What `fetch` finds for a key at a time. It gets this key and those of all who wait, and the latest of their times.
     pub(super) async fn ask<F>(
         self: &Arc<Self>,
         key: K,
-        fetch: impl FnOnce(Vec<K>) -> F,
+        now: OffsetDateTime,
+        fetch: impl FnOnce(Vec<K>, OffsetDateTime) -> F,
     ) -> Result<Option<V>, StoreError>
     where
         F: Future<Output = Result<HashMap<K, V>, StoreError>>,
     {
         let mut lead = loop {
-            match self.enter(key) {
+            match self.enter(key, now) {
                 Ok(lead) => break lead,
                 Err(turn) => match turn.await {
                     Ok(Turn::Answer(answer)) => return answer,
@@ -74,7 +80,10 @@ impl<K: Copy + Eq + Hash, V: Clone> Together<K, V> {
         };
         let mut keys = vec![key];
         keys.extend(lead.others.iter().map(|other| other.key));
-        let found = fetch(keys).await;
+        let now = lead.others.iter().fold(now, |latest, other| latest.max(other.now));
+        let found = timeout(LONGEST, fetch(keys, now)).await.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable(format!("it has not answered for {} s", LONGEST.as_secs())))
+        });
         let answer = |key: K| match &found {
             Ok(found) => Ok(found.get(&key).cloned()),
             Err(error) => Err(error.clone()),
@@ -87,14 +96,18 @@ impl<K: Copy + Eq + Hash, V: Clone> Together<K, V> {
     }
 
     /// The right to ask now, or when it is one's turn.
-    fn enter(self: &Arc<Self>, key: K) -> Result<Lead<K, V>, oneshot::Receiver<Turn<K, V>>> {
+    fn enter(
+        self: &Arc<Self>,
+        key: K,
+        now: OffsetDateTime,
+    ) -> Result<Lead<K, V>, oneshot::Receiver<Turn<K, V>>> {
         let mut state = self.lock();
         if state.under_way < MOST_UNDER_WAY {
             state.under_way += 1;
             return Ok(Lead { together: Arc::clone(self), others: Vec::new() });
         }
         let (turn, mine) = oneshot::channel();
-        state.waiting.push_back(Waiter { key, turn });
+        state.waiting.push_back(Waiter { key, now, turn });
         Err(mine)
     }
 }
@@ -110,6 +123,8 @@ impl<K, V> Drop for Lead<K, V> {
     fn drop(&mut self) {
         let (next, others) = {
             let mut state = self.together.lock();
+            // Those that have gone away are asked for nothing.
+            state.waiting.retain(|waiter| !waiter.turn.is_closed());
             let Some(next) = state.waiting.pop_front() else {
                 state.under_way -= 1;
                 return;
@@ -149,7 +164,9 @@ mod tests {
 
         async fn ask(&self, key: u32) -> Result<Option<u32>, StoreError> {
             self.together
-                .ask(key, async |keys| {
+                .ask(key, OffsetDateTime::UNIX_EPOCH + Duration::from_secs(key.into()), async |keys, now| {
+                    let latest = keys.iter().max().copied().unwrap_or_default();
+                    assert_eq!(now.unix_timestamp(), i64::from(latest), "the latest of their times");
                     self.statements.lock().unwrap().push(keys.clone());
                     self.answers.acquire().await.unwrap().forget();
                     if keys.contains(&1_000) {
@@ -200,6 +217,23 @@ mod tests {
         }
         assert!(slow.is_at_rest());
         assert_eq!(slow.ask(7).await.unwrap(), Some(14), "the next one has nothing of it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_statement_that_hangs_is_given_up_and_the_next_one_asked() {
+        let slow = Slow::new();
+        let mut asked: Vec<_> = (1..=4).map(|key| Box::pin(slow.ask(key))).collect();
+        for ask in &mut asked {
+            assert!(poll!(ask).is_pending());
+        }
+        let (hung, waited) = asked.split_at_mut(2);
+        for ask in hung {
+            assert!(matches!(ask.await, Err(StoreError::Unavailable(_))));
+        }
+        slow.answers.add_permits(2);
+        assert_eq!(waited[0].as_mut().await.unwrap(), Some(6));
+        assert_eq!(waited[1].as_mut().await.unwrap(), Some(8));
+        assert!(slow.is_at_rest());
     }
 
     #[tokio::test]

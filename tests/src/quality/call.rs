@@ -198,4 +198,18 @@ mod tests {
         let judged = likeness::compare(&said, &perfect.samples);
         assert!(judged.likeness > 0.9, "{judged:?}");
     }
+    #[test]
+    fn sound_cards_that_run_at_different_speeds_keep_together() {
+        let said = speech().repeat(6);
+        for ppm in [200.0, -200.0] {
+            let call = Call { talker_ppm: ppm, listener_ppm: -ppm, ..Call::over(Network::LAN, 1) };
+            let heard = call.hear(&said);
+            // In a minute they part by 24 ms.
+            assert_eq!((heard.talker.lost, heard.talker.late), (0, 0), "{ppm}: {:?}", heard.talker);
+            assert!(heard.talker.concealed <= 2, "{ppm}: {:?}", heard.talker);
+            assert!((heard.buffer_ms - 5.0).abs() < 3.0, "{ppm}: {} ms", heard.buffer_ms);
+            let apart = heard.talker.buffer_ms - heard.buffer_ms as f32;
+            assert!(apart.abs() < 2.0, "{ppm}: {apart} ms at the end");
+        }
+    }
 }

@@ -61,7 +61,7 @@ impl Network {
     /// A mobile network: sent in grants, and still for a moment when the cell changes.
     pub const LTE: Self =
         Self { delay: 35.0, spread: 5.0, loss: 0.001, stalls: 0.1, stall: (60.0, 150.0), ..Self::PERFECT };
-    /// A line that something else fills: a long queue that comes and goes, and drops what finds it full.
+    /// A line that something else fills: a long queue that comes and goes, and loses some packets.
     pub const CONGESTED: Self = Self {
         delay: 15.0,
         spread: 4.0,
@@ -93,7 +93,7 @@ pub struct Link {
     random: ChaCha8Rng,
     /// The last packet was lost.
     losing: bool,
-    /// Nothing passes until then, in ms from the start.
+    /// Nothing arrives until then, in ms from the start.
     still_until: f64,
     last_sent: f64,
     last_arrival: f64,
@@ -115,7 +115,8 @@ impl Link {
             std::array::from_fn(|_| self.random.random::<f64>());
         if stalls < network.stalls * (at - self.last_sent) / 1e3 {
             let (shortest, longest) = network.stall;
-            self.still_until = self.still_until.max(at + shortest + (longest - shortest) * stall);
+            let still = network.delay + shortest + (longest - shortest) * stall;
+            self.still_until = self.still_until.max(at + still);
         }
         self.last_sent = at;
         self.losing = lost < self.chance_of_loss();
@@ -183,6 +184,11 @@ mod tests {
         assert!(arrivals.is_sorted() && arrivals.len() == 10_000);
         let together = arrivals.windows(2).filter(|pair| pair[0] == pair[1]).count();
         assert!(together > 1_000, "{together}");
+        let stalls = Network { delay: 50.0, stalls: 0.5, stall: (60.0, 150.0), ..Network::PERFECT };
+        let arrivals = carried(stalls, 3, 10_000).concat();
+        let longest =
+            arrivals.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or_default();
+        assert!((130..=170).contains(&longest.as_millis()), "{longest:?}");
         let astray = Network { astray: 0.01, doubled: 0.02, ..Network::PERFECT };
         let arrivals = carried(astray, 3, 10_000);
         let doubled = arrivals.iter().filter(|copies| copies.len() == 2).count();

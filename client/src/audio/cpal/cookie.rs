@@ -20,7 +20,9 @@ const OLD_PLACE: &str = ".pulse-cookie";
 
 /// Makes a cookie where there is none. Without one there is no sound, which says so by itself.
 pub(super) fn make_sure() {
-    let Some(home) = std::env::var_os("HOME").map(PathBuf::from) else { return };
+    let Some(home) = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from) else {
+        return;
+    };
     let named = std::env::var_os("PULSE_COOKIE").map(PathBuf::from);
     if let Err(error) = make_sure_in(&home, named.as_deref()) {
         tracing::warn!(%error, "there is no PulseAudio cookie in {}, and it cannot be made", home.display());
@@ -29,7 +31,10 @@ pub(super) fn make_sure() {
 
 fn make_sure_in(home: &Path, named: Option<&Path>) -> io::Result<()> {
     let place = home.join(PLACE);
-    if place.exists() || home.join(OLD_PLACE).exists() || named.is_some_and(Path::exists) {
+    // What is there comes first, in the order in which clients look for it; half a cookie is none.
+    let found =
+        named.into_iter().chain([&*place, &home.join(OLD_PLACE)]).find_map(|path| path.metadata().ok());
+    if found.is_some_and(|file| file.len() >= LENGTH as u64) {
         return Ok(());
     }
     let mut cookie = [0; LENGTH];
@@ -37,12 +42,17 @@ fn make_sure_in(home: &Path, named: Option<&Path>) -> io::Result<()> {
     if let Some(folder) = place.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&place) {
-        Ok(mut file) => file.write_all(&cookie),
-        // Another program was quicker.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    }
+    // Whole or not at all.
+    let new = place.with_extension(format!("new-{}", std::process::id()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)
+        .and_then(|mut file| file.write_all(&cookie))
+        .and_then(|()| std::fs::rename(&new, &place));
+    written.inspect_err(|_| drop(std::fs::remove_file(&new)))
 }
 
 #[cfg(test)]
@@ -61,6 +71,10 @@ mod tests {
         assert_eq!((cookie.len(), place.metadata().unwrap().permissions().mode() & 0o777), (LENGTH, 0o600));
         make_sure_in(home.path(), Some(&home.path().join("nowhere"))).unwrap();
         assert_eq!(std::fs::read(&place).unwrap(), cookie);
+        std::fs::write(&place, [1; 7]).unwrap();
+        make_sure_in(home.path(), None).unwrap();
+        assert_eq!(std::fs::read(&place).unwrap().len(), LENGTH);
+        assert_eq!(place.parent().unwrap().read_dir().unwrap().count(), 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use voip_protocol::voice::FrameDuration;
 pub struct Arrival<'a> {
     /// Number of the talker's packet.
     pub sequence: u32,
-    /// When its first sample was captured, in the talker's wrapping ticks.
+    /// When the first sample that a decoder makes of it was captured, in the talker's wrapping ticks.
     pub capture_time: u32,
     /// How much sound it has.
     pub duration: FrameDuration,
@@ -53,7 +53,7 @@ pub enum Pull<'a> {
 pub struct Frame<'a> {
     /// Number of the talker's packet.
     pub sequence: u32,
-    /// When its first sample was captured, in the talker's ticks.
+    /// When the first sample that a decoder makes of it was captured, in the talker's ticks.
     pub capture_time: u32,
     /// How much sound it has.
     pub duration: FrameDuration,

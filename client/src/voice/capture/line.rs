@@ -198,7 +198,7 @@ impl CaptureLine {
 }
 
 impl Burst {
-    /// When the next frame's first sample was in the air.
+    /// When the first sample was in the air that a decoder makes of the next frame.
     fn time(&self) -> Instant {
         self.start + Duration::from_nanos(self.samples * 1_000_000_000 / u64::from(RATE))
     }

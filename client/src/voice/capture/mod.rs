@@ -42,7 +42,8 @@ pub struct EncodedFrame<'a> {
     /// The Opus frame.
     pub opus: &'a [u8],
     /// When the first sample that a decoder makes of it was in front of the microphone: by the encoder's look-ahead
-    /// before the first sample that was given to it. Within a burst exactly one duration after the last frame's, unless the device lost samples or its clock has strayed by 10 ms.
+    /// before the first sample that was given to it. Within a burst exactly one duration after the last frame's, unless
+    /// the device lost samples or its clock has strayed by 10 ms.
     pub captured_at: Instant,
     /// How much sound it has.
     pub duration: FrameDuration,

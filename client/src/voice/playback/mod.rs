@@ -30,6 +30,8 @@ use crate::{
     dsp::{RATE, Resampler},
 };
 
+/// The sound of a block.
+const BLOCK_TIME: Duration = Duration::from_micros(BLOCK as u64 * 1_000_000 / RATE as u64);
 /// How often the rings are looked at.
 const POLL: Duration = Duration::from_millis(1);
 /// Commands that may wait while a device is being opened.
@@ -55,7 +57,7 @@ pub struct HeardFrame {
     pub session: SessionId,
     /// Number of the talker's packet.
     pub sequence: u32,
-    /// When its first sample was captured, in the ticks of [`ServerTicks`].
+    /// When the first sample that a decoder makes of it was captured, in the ticks of [`ServerTicks`].
     pub capture_time: u32,
     /// When the packet came.
     pub arrival: Instant,
@@ -213,9 +215,16 @@ impl Thread {
                 period => period,
             };
             let wanted = period + samples_in(margin);
+            // As if each block of a pass were made in its turn and the last one now: how long frames wait must not go up
+            // and down with the size of the device's bites.
+            let mut left =
+                wanted.saturating_sub(stream.queued()).div_ceil(samples_in(BLOCK_TIME).max(1)) as u32;
             while stream.queued() < wanted {
+                left = left.saturating_sub(1);
+                let early = BLOCK_TIME * left;
+                let at = now.checked_sub(early).unwrap_or(now);
                 let queued = Duration::from_secs_f64(stream.queued() as f64 / f64::from(rate));
-                self.mixdown.render(&mut block, now, Some(queued + stream.latency() + resampling));
+                self.mixdown.render(&mut block, at, Some(early + queued + stream.latency() + resampling));
                 let mut full = false;
                 resampler.process(&block, |samples| full |= stream.write(samples) < samples.len());
                 if full {

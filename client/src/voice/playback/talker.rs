@@ -40,7 +40,7 @@ pub(super) struct Talker {
     sound: [f32; ROOM],
     start: usize,
     end: usize,
-    /// How much longer than needed frames have waited, smoothed, in ticks; and the pace that makes up for it.
+    /// How much longer than needed frames wait, smoothed, in ticks; and the pace that makes up for it.
     surplus: f32,
     pace: Pace,
     /// The last frame was quiet.
@@ -104,7 +104,8 @@ impl Talker {
         let (mut filled, mut sound) = (0, [0.0; BLOCK + SLIP]);
         let needed = self.pace.needs().min(sound.len());
         while filled < needed {
-            if self.start == self.end && !self.refill(now, heard_at.map(|at| at.wrapping_add(filled as u32)))
+            if self.start == self.end
+                && !self.refill(now + filled as u64, heard_at.map(|at| at.wrapping_add(filled as u32)))
             {
                 break;
             }
@@ -114,6 +115,8 @@ impl Talker {
         }
         if filled > 0 {
             self.pace.process(&sound[..needed], voice);
+            // Between blocks only: a block is planned before it is filled.
+            self.pace.catch_up(self.surplus);
         }
         filled > 0
     }
@@ -151,7 +154,7 @@ impl Talker {
                     let samples = frame.duration.samples();
                     let sound = &mut self.sound[self.end..self.end + samples];
                     self.malformed += u64::from(!decode(&mut self.decoder, &frame, sound));
-                    follow(&mut self.surplus, &mut self.pace, &frame);
+                    note_surplus(&mut self.surplus, &frame);
                     let quiet = dbfs(peak(sound)) < QUIET;
                     let was_quiet = std::mem::replace(&mut self.was_quiet, quiet) && !frame.first;
                     if frame.surplus >= samples as i32 && was_quiet && quiet && !frame.last {
@@ -179,11 +182,10 @@ impl Talker {
     }
 }
 
-/// Sets the pace by how long a frame has waited.
-fn follow(smoothed: &mut f32, pace: &mut Pace, frame: &Frame<'_>) {
+/// How much longer than needed frames wait, by one more of them.
+fn note_surplus(smoothed: &mut f32, frame: &Frame<'_>) {
     let surplus = frame.surplus as f32;
     *smoothed = if frame.first { surplus } else { *smoothed + (surplus - *smoothed) * PACING };
-    pace.catch_up(*smoothed);
 }
 
 /// Decodes a frame with its fades; false: it was none, and is made up.

@@ -110,6 +110,25 @@ fn what_is_said_is_heard_and_the_delay_is_told() {
 }
 
 #[test]
+fn a_wavering_network_makes_no_holes() {
+    let start = Instant::now();
+    let mut bench = Bench::new(NO_CLOCK(), start);
+    let mut frames = talk(7, &voice_like(480_000), start, Duration::ZERO);
+    let mut noise = 1u32;
+    for frame in &mut frames {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        frame.arrival += Duration::from_micros(u64::from(noise >> 16) % 8_000);
+    }
+    bench.listen(&frames, Duration::from_millis(10_000));
+    let talker = bench.talker(7).unwrap();
+    assert_eq!((talker.lost, talker.late), (0, 0));
+    // From the first frame on, not one block is silent.
+    let first = bench.heard.iter().position(|sample| *sample != 0.0).unwrap();
+    let holes = bench.heard[first..].chunks_exact(BLOCK).filter(|block| peak(block) < 1e-4).count();
+    assert_eq!(holes, 0);
+}
+
+#[test]
 fn losses_are_filled_and_the_end_is_silent_without_a_click() {
     let start = Instant::now();
     let mut bench = Bench::new(NO_CLOCK(), start);
