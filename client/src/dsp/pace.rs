@@ -10,7 +10,8 @@ use super::delay::MS;
 
 /// The most that the pace differs from 1.
 const MOST: f64 = 0.007;
-/// Sound that is ahead of or behind its time by less is left alone, in ticks.
+/// Sound that is ahead of or behind its time by less is left alone, in ticks; once it is not, until it is this near.
+const TOLERATED: f32 = 3.0 * MS as f32;
 const ENOUGH: f32 = 0.5 * MS as f32;
 /// What is ahead of or behind its time gets there to 1/e in this time, in ticks.
 const TIME: f64 = 1_500.0 * MS as f64;
@@ -40,7 +41,8 @@ impl Pace {
     /// What comes is `behind` its time, in ticks (negative: ahead of it): the pace changes so that it catches up. Between
     /// blocks, not between a block's [`Pace::needs`] and its making.
     pub fn catch_up(&mut self, behind: f32) {
-        let share = if behind.abs() < ENOUGH { 0.0 } else { (f64::from(behind) / TIME).clamp(-MOST, MOST) };
+        let even = if self.ratio == 1.0 { TOLERATED } else { ENOUGH };
+        let share = if behind.abs() < even { 0.0 } else { (f64::from(behind) / TIME).clamp(-MOST, MOST) };
         // Faster is fewer samples out than in. A NaN's clamp is a NaN, and changes nothing.
         let ratio = 1.0 - share;
         if (ratio - self.ratio).abs() > f64::EPSILON && self.slip.set_resample_ratio(ratio, false).is_ok() {
