@@ -11,7 +11,7 @@ use super::delay::MS;
 /// The most that the pace differs from 1.
 const MOST: f64 = 0.007;
 /// Sound that is ahead of or behind its time by less is left alone, in ticks; once it is not, until it is this near.
-const TOLERATED: f32 = 3.0 * MS as f32;
+const TOLERATED: f32 = 1.5 * MS as f32;
 const ENOUGH: f32 = 0.5 * MS as f32;
 /// What is ahead of or behind its time gets there to 1/e in this time, in ticks.
 const TIME: f64 = 1_500.0 * MS as f64;
