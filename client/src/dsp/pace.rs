@@ -1,7 +1,6 @@
 //! Playing a little faster or slower than it was spoken, so little that nobody hears it.
 //!
-//! Up to 0.7 % (12 hundredths of a semitone): 7 ms in a second, thirty times what the crystals of two sound cards differ
-//! by. A sample is left out or put in now and then, within a short fade (rubato's `Slip`); at an even pace the sound
+//! Up to 0.3 % (5 hundredths of a semitone): 3 ms in a second, ten times what the crystals of two sound cards differ by. A sample is left out or put in now and then, within a short fade (rubato's `Slip`); at an even pace the sound
 //! passes as it is, and there is no delay.
 
 use rubato::{Adjustable, FixedAsync, Resampler as _, Slip, audioadapter_buffers::direct::SequentialSlice};
@@ -9,7 +8,7 @@ use rubato::{Adjustable, FixedAsync, Resampler as _, Slip, audioadapter_buffers:
 use super::delay::MS;
 
 /// The most that the pace differs from 1.
-const MOST: f64 = 0.007;
+const MOST: f64 = 0.003;
 /// Sound that is ahead of or behind its time by less is left alone, in ticks; once it is not, until it is this near.
 const TOLERATED: f32 = 1.5 * MS as f32;
 const ENOUGH: f32 = 0.5 * MS as f32;
@@ -99,7 +98,7 @@ mod tests {
     #[test]
     fn catches_up_as_fast_as_it_may_and_no_faster() {
         let voice = voice_like(52_000);
-        for (behind, samples) in [(5.0, 160), (100.0, 336), (-5.0, -160), (-400.0, -336)] {
+        for (behind, samples) in [(3.0, 96), (100.0, 144), (-3.0, -96), (-400.0, -144)] {
             let (_, used) = played(&voice, behind * MS as f32, 400);
             let gained = used as i32 - 48_000;
             assert!(gained.abs_diff(samples) <= 3, "{behind} ms: {gained} samples in a second");
