@@ -28,8 +28,14 @@ cargo build --quiet --profile "${PROFILE/debug/dev}" -p voip-server -p voip-clie
 venv=${M2E_VENV:-/tmp/m2e-venv} python=${M2E_VENV:-/tmp/m2e-venv}/bin/python
 [ -x "$python" ] || { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet -r "$RIG_FOLDER/requirements.txt"; }
 . "$RIG_FOLDER/lib.sh"
-turns=$(mktemp) turn=$(mktemp)
-trap 'rig_stop; rm -f "$turns" "$turn"' EXIT
+turns=$(mktemp) turn=$(mktemp) peer_pid=
+finish() {
+    # It stops its own rig.
+    [ -z "$peer_pid" ] || { kill "$peer_pid" && wait "$peer_pid"; } 2>/dev/null || true
+    rig_stop
+    rm -f "$turns" "$turn"
+}
+trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 export PYTHONDONTWRITEBYTECODE=1
@@ -84,7 +90,11 @@ for run in $(seq "$RUNS"); do
     ours >"$turn"
     tee -a "$turns" <"$turn" >&2
     for peer in "$@"; do
-        (cd "$RIG_FOLDER" && CONF=$peer RUNS=1 ./mumble.sh latency --clicks "$CLICKS") | tee -a "$turns" >&2
+        CONF=$peer RUNS=1 "$RIG_FOLDER/mumble.sh" latency --clicks "$CLICKS" >"$turn" &
+        peer_pid=$!
+        wait "$peer_pid" || fail "Mumble ($peer) could not be measured: see above"
+        peer_pid=
+        tee -a "$turns" <"$turn" >&2
     done
 done
 "$python" - "$turns" <<'P'

@@ -124,6 +124,8 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Rows that the driver of SQLite reads ahead.
 const ROWS_AT_ONCE: usize = 1_024;
+/// How long a statement that many wait for may take.
+const LONGEST_STATEMENT: Duration = Duration::from_secs(5);
 /// A connection to PostgreSQL that rested for longer is tried before it is used.
 const TEST_AFTER_REST: Duration = Duration::from_secs(1);
 
@@ -298,7 +300,8 @@ async fn connect_postgres(config: &DatabaseConfig) -> Result<Pool, StoreError> {
         })
         .connect_with(options)
         .await?;
-    Ok(Pool::Postgres { pool, callers: Together::new() })
+    let longest = Duration::from_secs(config.acquire_timeout_seconds) + LONGEST_STATEMENT;
+    Ok(Pool::Postgres { pool, callers: Together::new(longest) })
 }
 
 fn make_folder(file: &Path) -> Result<(), StoreError> {

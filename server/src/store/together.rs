@@ -21,11 +21,11 @@ use super::StoreError;
 const MOST_UNDER_WAY: usize = 2;
 /// Keys in one statement.
 const MOST_KEYS: usize = 256;
-/// How long a statement may take. One that hangs holds up everybody.
-const LONGEST: Duration = Duration::from_secs(5);
 
 /// Where questions of one kind meet.
 pub(super) struct Together<K, V> {
+    /// How long a statement may take, with the wait for a connection: one that hangs holds up everybody.
+    longest: Duration,
     state: Mutex<State<K, V>>,
 }
 
@@ -53,8 +53,10 @@ struct Lead<K, V> {
 }
 
 impl<K: Copy + Eq + Hash, V: Clone> Together<K, V> {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { under_way: 0, waiting: VecDeque::new() }) })
+    /// Gives up a statement that takes longer than `longest`, the wait for a connection included.
+    pub(super) fn new(longest: Duration) -> Arc<Self> {
+        let state = Mutex::new(State { under_way: 0, waiting: VecDeque::new() });
+        Arc::new(Self { longest, state })
     }
 
     /// What `fetch` finds for a key at a time. It gets this key and those of all who wait, and the latest of their times.
@@ -81,8 +83,11 @@ impl<K: Copy + Eq + Hash, V: Clone> Together<K, V> {
         let mut keys = vec![key];
         keys.extend(lead.others.iter().map(|other| other.key));
         let now = lead.others.iter().fold(now, |latest, other| latest.max(other.now));
-        let found = timeout(LONGEST, fetch(keys, now)).await.unwrap_or_else(|_| {
-            Err(StoreError::Unavailable(format!("it has not answered for {} s", LONGEST.as_secs())))
+        let found = timeout(self.longest, fetch(keys, now)).await.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable(format!(
+                "a statement has taken longer than {} s",
+                self.longest.as_secs()
+            )))
         });
         let answer = |key: K| match &found {
             Ok(found) => Ok(found.get(&key).cloned()),
@@ -159,7 +164,11 @@ mod tests {
 
     impl Slow {
         fn new() -> Self {
-            Self { together: Together::new(), answers: Semaphore::new(0), statements: Mutex::default() }
+            Self {
+                together: Together::new(Duration::from_secs(5)),
+                answers: Semaphore::new(0),
+                statements: Mutex::default(),
+            }
         }
 
         async fn ask(&self, key: u32) -> Result<Option<u32>, StoreError> {

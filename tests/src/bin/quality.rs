@@ -40,8 +40,8 @@ const BURST: f64 = 2.0;
 const NO_LOSS: &str = "0 % lost";
 /// PESQ without loss.
 const CLEAN: f64 = 4.3;
-/// Of payload, in bits a second, all told. The last frame of a talk is a whole one, however little of it was said.
-const PAYLOAD: f64 = 40_100.0;
+/// Of payload, in bits for a second of sound, all told.
+const PAYLOAD: f64 = 40_000.0;
 const TRACES: [(&str, Network); 4] = [
     ("LAN", Network::LAN),
     ("Wi-Fi", Network::WIFI),
