@@ -142,6 +142,11 @@ pub struct TalkerStatistics {
     /// Frames made up by the decoder.
     #[ts(type = "number")]
     pub concealed: u64,
+    /// Frames that are whole although part of them was lost.
+    #[ts(type = "number")]
+    pub repaired: u64,
+    /// Share of the packets that got lost, of late, 0 to 1.
+    pub loss: f32,
     /// Delay of the jitter buffer, in milliseconds.
     pub buffer_ms: f32,
     /// From the talker's microphone to this speaker, in milliseconds, estimated over the server's clock;

@@ -7,9 +7,15 @@ use std::time::{Duration, Instant};
 use assert_no_alloc::{AllocDisabler, assert_no_alloc};
 use voip_client::{
     audio::{input, microphone_callback, output, speaker_callback},
-    dsp::{Arrival, Decoder, Encoder, Jitter, Limiter, Pace, Pull, Resampler, add, shorten},
+    dsp::{
+        Arrival, Decoder, Encoder, Gather, Jitter, Limiter, LossMeter, Pace, Pull, Resampler, SharePacket,
+        Split, add, shorten,
+    },
 };
-use voip_protocol::{limits::MAX_OPUS_FRAME, voice::FrameDuration};
+use voip_protocol::{
+    limits::MAX_OPUS_FRAME,
+    voice::{Code, FrameDuration, Share},
+};
 
 #[global_allocator]
 static ALLOCATOR: AllocDisabler = AllocDisabler;
@@ -100,6 +106,7 @@ fn signal_processing_does_not_allocate_once_made() {
             let len = encoder.encode(&sound, &mut opus).unwrap();
             jitter.insert(&Arrival {
                 sequence: n + n / 50,
+                packets: 1,
                 capture_time: (n + n / 50) * 480,
                 duration: FrameDuration::Ms10,
                 last_of_burst: n % 100 == 99,
@@ -121,5 +128,31 @@ fn signal_processing_does_not_allocate_once_made() {
         encoder.begin(64_000).unwrap();
         decoder.reset().unwrap();
     });
+    let (mut split, mut gather, mut losses) =
+        (Split::new(Code::ThreeOfSeven, 14), Gather::default(), LossMeter::default());
+    let (mut payload, mut whole) = ([0; MAX_OPUS_FRAME], 0);
+    assert_no_alloc(|| {
+        for n in 0..100u32 {
+            split.push(Some(&opus[..42]));
+            for at in 0..4 {
+                let len = split.packet(at, &mut payload);
+                let (share, sequence) = (Share { code: split.code(), at }, n * 4 + u32::from(at));
+                losses.observe(sequence, sequence * 240, 240);
+                let packet = SharePacket {
+                    share,
+                    sequence,
+                    capture_time: n * 960,
+                    last_of_burst: false,
+                    payload: &payload[..len],
+                };
+                // Every third is lost.
+                if sequence % 3 > 0 {
+                    assert!(gather.insert(&packet, |_| whole += 1));
+                }
+            }
+        }
+        assert!(losses.share() == 0.0);
+    });
+    assert!(whole >= 99, "{whole}");
     assert!(jitter.counters().received == 300 && Instant::now().elapsed() < Duration::from_secs(1));
 }

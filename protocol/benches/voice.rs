@@ -17,6 +17,7 @@ const HEADER: Header = Header {
     capture_time: 1 << 20,
     duration: FrameDuration::Ms10,
     last_of_burst: false,
+    share: None,
 };
 
 fn packet(bench: &mut Criterion) {

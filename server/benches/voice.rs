@@ -46,7 +46,8 @@ fn forward(bench: &mut Criterion) {
     };
     let mut forwarder = Forwarder::new(RATES, Arc::<VoiceCounters>::default());
     for listener in &*listeners {
-        let ping = Ping { session: listener.session, sequence: 0, client_time: 0, follow: true };
+        let ping =
+            Ping { session: listener.session, sequence: 0, client_time: 0, follow: true, report: None };
         let key = TagKey::new(if listener.session == packets::TALKER { &secret } else { &others });
         forwarder.handle(&ping.to_bytes(&key), address(listener.session), NOW, &routing);
     }

@@ -71,6 +71,7 @@ fn voice_and_pings_pass_without_an_allocation() {
             capture_time: 0,
             duration: FrameDuration::Ms20,
             last_of_burst: false,
+            share: None,
         };
         let key = SealingKey::derive(&ContextSecret::new([4; 32]), Epoch(0), SessionId(talker));
         let mut packet = [0; 160];
@@ -79,7 +80,7 @@ fn voice_and_pings_pass_without_an_allocation() {
         let mark = tag.tag(&packet[..length]);
         packet[length..length + 8].copy_from_slice(&mark);
         clients[talker as usize].send_to(&packet[..length + 8], to).unwrap();
-        let ping = Ping { session: SessionId(talker), sequence, client_time: 0, follow: true };
+        let ping = Ping { session: SessionId(talker), sequence, client_time: 0, follow: true, report: None };
         clients[talker as usize].send_to(&ping.to_bytes(&tag), to).unwrap();
         clients[talker as usize].send_to(b"nonsense", to).unwrap();
     };

@@ -81,7 +81,7 @@ impl RawClient {
 
     /// A ping, or a probe that is not to be followed.
     pub fn ping_packet(&self, sequence: u32, follow: bool) -> Vec<u8> {
-        let ping = Ping { session: self.session(), sequence, client_time: 0, follow };
+        let ping = Ping { session: self.session(), sequence, client_time: 0, follow, report: None };
         ping.to_bytes(&self.tag()).to_vec()
     }
 
@@ -172,6 +172,7 @@ impl RawClient {
             capture_time: sequence.wrapping_mul(480),
             duration: FrameDuration::Ms10,
             last_of_burst: false,
+            share: None,
         };
         let mut out = [0; 1500];
         let length = SealingKey::derive(&key.secret, key.epoch, self.session()).seal(header, frame, &mut out);

@@ -5,7 +5,7 @@
 //! that a burst can be decoded without what came before it.
 
 use audiopus::{
-    Application, Bitrate, Channels, MutSignals, SampleRate, Signal,
+    Application, Bandwidth, Bitrate, Channels, MutSignals, SampleRate, Signal,
     coder::{Decoder as OpusDecoder, Encoder as OpusEncoder, GenericCtl},
     packet::{self, Packet},
 };
@@ -15,6 +15,12 @@ use voip_protocol::{limits::MAX_OPUS_FRAME, voice::FrameDuration};
 /// recorded English and Italian through libopus alone, frames of 10 ms: 4.40 instead of 4.55), and too much below (4.13
 /// instead of 4.46 at 40,000).
 const LOW_DELAY_FROM: u32 = 64_000;
+
+/// From this bit rate on, and below that one, in bits a second, Opus is told to stay wideband. By itself it would rather
+/// have less band: recorded speech loses 0.2 to 0.3 of PESQ-WB by it (16,000: 4.20 instead of 3.93; 24,000: 4.46
+/// instead of 4.28).
+const WIDEBAND_FROM: u32 = 10_000;
+const WIDEBAND_BELOW: u32 = 28_000;
 
 /// Why a frame could not be made or read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,13 +62,28 @@ impl Encoder {
     pub fn begin(&mut self, bitrate: u32) -> Result<(), CodecError> {
         self.opus.reset_state()?;
         if bitrate != self.bitrate {
-            // Opus changes these only where nothing has been encoded yet.
-            let low_delay = bitrate >= LOW_DELAY_FROM;
-            self.opus.set_application(if low_delay { Application::LowDelay } else { Application::Voip })?;
-            self.opus.set_bitrate(Bitrate::BitsPerSecond(bitrate.clamp(6_000, 510_000) as i32))?;
+            // Opus changes it only where nothing has been encoded yet.
+            self.opus.set_application(application(bitrate))?;
+            self.set_bitrate(bitrate)?;
             self.look_ahead = self.opus.lookahead()?;
-            self.bitrate = bitrate;
         }
+        Ok(())
+    }
+
+    /// Goes on at another bit rate, within a burst; what came before is forgotten only where it has to be.
+    pub fn change(&mut self, bitrate: u32) -> Result<(), CodecError> {
+        if application(bitrate) as i32 == application(self.bitrate) as i32 {
+            self.set_bitrate(bitrate)
+        } else {
+            self.begin(bitrate)
+        }
+    }
+
+    fn set_bitrate(&mut self, bitrate: u32) -> Result<(), CodecError> {
+        self.opus.set_bitrate(Bitrate::BitsPerSecond(bitrate.clamp(6_000, 510_000) as i32))?;
+        let wideband = (WIDEBAND_FROM..WIDEBAND_BELOW).contains(&bitrate);
+        self.opus.set_bandwidth(if wideband { Bandwidth::Wideband } else { Bandwidth::Auto })?;
+        self.bitrate = bitrate;
         Ok(())
     }
 
@@ -119,6 +140,10 @@ impl Decoder {
         let decoded = self.opus.decode_float(None, MutSignals::try_from(samples)?, false)?;
         if decoded == wanted { Ok(()) } else { Err(CodecError::Malformed) }
     }
+}
+
+fn application(bitrate: u32) -> Application {
+    if bitrate >= LOW_DELAY_FROM { Application::LowDelay } else { Application::Voip }
 }
 
 fn packet_of(frame: &[u8]) -> Result<Packet<'_>, CodecError> {

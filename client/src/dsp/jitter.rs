@@ -34,6 +34,8 @@ use super::delay::{DelayEstimator, MS};
 
 /// Frames that are kept at most: 1.28 s of 10 ms each.
 const SLOTS: u32 = 128;
+/// Packets that a frame takes at most.
+const MOST_PACKETS: u32 = 8;
 /// When the first frame of all comes, this many before it are still welcome.
 const BEFORE_FIRST: u32 = SLOTS / 2;
 /// Sound that is made up at most while nothing comes. Beyond it, made-up speech is a drone.
@@ -128,7 +130,8 @@ impl Jitter {
         let slot = &mut self.slots[index(frame.sequence)];
         slot.opus[..frame.opus.len()].copy_from_slice(frame.opus);
         (slot.filled, slot.len, slot.lag) = (true, frame.opus.len() as u16, lag);
-        (slot.sequence, slot.capture_time, slot.arrival) = (frame.sequence, frame.capture_time, frame.at);
+        (slot.sequence, slot.packets) = (frame.sequence, frame.packets.clamp(1, MOST_PACKETS));
+        (slot.capture_time, slot.arrival) = (frame.capture_time, frame.at);
         (slot.duration, slot.last_of_burst) = (frame.duration, frame.last_of_burst);
         self.filled += 1;
         Inserted::Accepted
@@ -230,14 +233,14 @@ impl Jitter {
         }
         match self.earliest() {
             Some(later) if continues(next, self.slot(later)) => {
-                self.miss();
+                self.miss(next);
                 self.phase = Phase::Playing { next: next.after(), held: held.saturating_sub(step) };
                 // What has been made up while waiting stands in for the frame, or for the start of it.
                 (held < step).then(|| Step::Conceal { samples: step - held, last: false })
             }
             // The burst's end is missing, and the next burst is here.
             Some(_) => {
-                self.miss();
+                self.miss(next);
                 self.phase = Phase::Idle { broken: None };
                 (held == 0).then_some(Step::Conceal { samples: step, last: true })
             }
@@ -276,7 +279,8 @@ impl Jitter {
     fn account_for(&mut self, broken: Expected, first: u32) {
         let between = first.wrapping_sub(broken.sequence);
         let same = continues(broken, self.slot(first));
-        self.counters.lost += u64::from(between.min(if same { MAX_GAP } else { 1 }));
+        let frames = between.div_ceil(broken.packets);
+        self.counters.lost += u64::from(frames.min(if same { MAX_GAP } else { 1 }));
         while let Some(low) = self.low.filter(|low| *low != first) {
             self.shift(false, same || low == broken.sequence);
         }
@@ -289,9 +293,11 @@ impl Jitter {
         self.filled -= 1;
         let waited = u32::try_from(now.saturating_sub(slot.arrival)).unwrap_or(u32::MAX);
         let (duration, last) = (slot.duration, slot.last_of_burst);
-        let next = Expected { sequence, capture_time: slot.capture_time, duration }.after();
+        let (packets, capture_time) = (slot.packets, slot.capture_time);
+        let next = Expected { sequence, packets, capture_time, duration }.after();
         self.current = waited.saturating_add(slot.lag);
-        self.note_seen(sequence);
+        self.move_to(sequence);
+        self.pass(packets, true, false);
         self.phase = if last { Phase::Idle { broken: None } } else { Phase::Playing { next, held: 0 } };
 
         let samples = duration.samples() as f32;
@@ -317,16 +323,25 @@ impl Jitter {
         }
     }
 
-    /// The frame at `sequence` has been handed out, and those before it have had their turn.
-    fn note_seen(&mut self, sequence: u32) {
-        self.move_to(sequence);
-        self.shift(true, false);
+    /// A frame has not come.
+    fn miss(&mut self, frame: Expected) {
+        self.counters.lost += 1;
+        self.move_to(frame.sequence);
+        self.pass(frame.packets, false, true);
     }
 
-    /// The frame at `low` has not come.
-    fn miss(&mut self) {
-        self.counters.lost += 1;
-        self.shift(false, true);
+    /// The frame at `low`, of so many packets, has had its turn. What stands between it and the next one is none.
+    fn pass(&mut self, packets: u32, seen: bool, missed: bool) {
+        self.shift(seen, missed);
+        for _ in 1..packets {
+            let between = self.low.filter(|low| self.slot(*low).filled);
+            if let Some(between) = between {
+                self.slots[index(between)].filled = false;
+                self.filled -= 1;
+                self.counters.refused += 1;
+            }
+            self.shift(false, false);
+        }
     }
 
     fn shift(&mut self, seen: bool, missed: bool) {

@@ -7,9 +7,11 @@ mod codec;
 mod delay;
 mod jitter;
 mod level;
+mod losses;
 mod mix;
 mod pace;
 mod resample;
+mod shares;
 mod shorten;
 
 pub use clock::CaptureClock;
@@ -17,9 +19,11 @@ pub use codec::{CodecError, Decoder, Encoder};
 pub use delay::DelayEstimator;
 pub use jitter::{Arrival, Counters, Frame, Inserted, Jitter, Pull};
 pub use level::{FLOOR, dbfs, peak};
+pub use losses::LossMeter;
 pub use mix::{Limiter, add, fade_in, fade_out};
 pub use pace::Pace;
 pub use resample::Resampler;
+pub use shares::{Gather, SharePacket, Split, Whole, share_len};
 pub use shorten::{SHORTEN_MIN, shorten};
 
 /// The rate that everything is done at, in Hz.

@@ -18,20 +18,28 @@ use rtrb::Producer;
 use voip_protocol::{
     ContextId, Epoch, SessionId,
     limits::{MAX_OPUS_FRAME, MAX_VOICE_PACKET},
-    voice::{HEADER_LEN, Kind, OpeningKey, Ping, Pong, ReplayWindow, TagKey, VoicePacket, kind_of},
+    voice::{
+        HEADER_LEN, Header, Kind, Loss, LossReport, OpeningKey, Ping, Pong, ReplayWindow, TagKey,
+        VoicePacket, kind_of,
+    },
 };
 
 use super::{
+    capture::CaptureControls,
     clock::{ClockFilter, ServerClock, ticks},
     keys::EpochSecret,
     playback::HeardFrame,
+    repair::Repair,
     socket::{Renewal, VoiceSocket},
     uplink::UplinkShared,
     way::{Quality, Way, Ways},
 };
+use crate::dsp::LossMeter;
 
 /// However many packets come, the timers are not looked at more often than this.
 const TEND_EVERY: Duration = Duration::from_millis(5);
+/// What a talker loses is reported for so long after its last packet.
+const REPORTED: Duration = Duration::from_secs(2);
 
 /// What the engine reads.
 #[derive(Debug, Default)]
@@ -96,6 +104,8 @@ pub struct Reception {
     pub clock: Arc<ServerClock>,
     /// Counted into.
     pub figures: Arc<DownlinkFigures>,
+    /// Told how to protect one's own voice.
+    pub capture: Arc<CaptureControls>,
 }
 
 /// The running thread.
@@ -112,7 +122,8 @@ impl Downlink {
             epochs: Vec::new(),
             source: reception.epochs.load_full(),
             keys: HashMap::new(),
-            windows: HashMap::new(),
+            talkers: HashMap::new(),
+            repair: Repair::default(),
             ways: Ways::new(reception.way, reception.socket.has_tunnel()),
             socket: reception.socket.current(),
             renewal: Renewal::new(),
@@ -138,6 +149,13 @@ impl Downlink {
     }
 }
 
+/// What is known of somebody who has been heard.
+struct Talker {
+    window: ReplayWindow,
+    losses: LossMeter,
+    heard_at: Instant,
+}
+
 struct Receiver {
     reception: Reception,
     /// The one that `reception.socket` has now.
@@ -151,7 +169,8 @@ struct Receiver {
     source: Arc<Vec<EpochSecret>>,
     epochs: Vec<EpochSecret>,
     keys: HashMap<(ContextId, Epoch, SessionId), OpeningKey>,
-    windows: HashMap<SessionId, ReplayWindow>,
+    talkers: HashMap<SessionId, Talker>,
+    repair: Repair,
     filter: ClockFilter,
     started: Instant,
     frames: Producer<HeardFrame>,
@@ -199,8 +218,13 @@ impl Receiver {
                 socket.set_way(self.ways.way());
             }
             let client_time = ticks(now.saturating_duration_since(self.started));
-            let ping =
-                Ping { session: *session, sequence: order.sequence, client_time, follow: order.follow };
+            let ping = Ping {
+                session: *session,
+                sequence: order.sequence,
+                client_time,
+                follow: order.follow,
+                report: report(&self.talkers, order.sequence, now),
+            };
             // A ping that cannot be sent is a ping that is lost.
             let _ = socket.send_by(order.way, &ping.to_bytes(uplink));
             self.tell_quality(now);
@@ -221,6 +245,7 @@ impl Receiver {
         let pong = Pong::parse(self.reception.downlink.check(datagram)?).ok()?;
         let rtt = self.ways.pong(pong.sequence, pong.pings_received, now)?;
         self.filter.sample(&self.reception.clock, now, rtt, pong.server_time);
+        self.reception.capture.set_code(self.repair.told(pong.loss.share(), now));
         if way == Way::Udp {
             self.renewal.works();
         }
@@ -237,7 +262,7 @@ impl Receiver {
         let header = VoicePacket::parse(datagram).ok()?.header;
         let talker = header.session;
         if talker == self.reception.session
-            || self.windows.get(&talker).is_some_and(|seen| !seen.is_fresh(header.sequence))
+            || self.talkers.get(&talker).is_some_and(|seen| !seen.window.is_fresh(header.sequence))
         {
             return None;
         }
@@ -248,19 +273,19 @@ impl Receiver {
         if epoch.opens_until.is_some_and(|until| until <= now) {
             return None;
         }
-        let opus = match self.keys.get(&name) {
+        let payload = match self.keys.get(&name) {
             Some(key) => key.open(&header, sealed).ok()?,
             None => {
                 let key = OpeningKey::derive(&epoch.secret, header.epoch, talker);
-                let opus = key.open(&header, sealed).ok()?;
+                let payload = key.open(&header, sealed).ok()?;
                 // Kept only now: a forger's talkers cost no memory.
                 self.keys.insert(name, key);
-                opus
+                payload
             }
         };
-        self.windows.entry(talker).or_default().accept(header.sequence);
+        self.talkers.entry(talker).or_insert_with(|| Talker::new(now)).note(&header, now);
         let mut bytes = [0; MAX_OPUS_FRAME];
-        bytes.get_mut(..opus.len())?.copy_from_slice(opus);
+        bytes.get_mut(..payload.len())?.copy_from_slice(payload);
         self.reception.figures.received.fetch_add(1, Ordering::Relaxed);
         let lasts = Duration::from_micros(header.duration.samples() as u64 * 1_000 / 48);
         self.ways.heard(lasts, header.last_of_burst, now);
@@ -271,7 +296,8 @@ impl Receiver {
             arrival: now,
             duration: header.duration,
             last_of_burst: header.last_of_burst,
-            len: opus.len() as u16,
+            share: header.share,
+            len: payload.len() as u16,
             bytes,
         };
         if self.frames.push(heard).is_err() {
@@ -291,4 +317,28 @@ impl Receiver {
             });
         }
     }
+}
+
+impl Talker {
+    fn new(now: Instant) -> Self {
+        Self { window: ReplayWindow::default(), losses: LossMeter::default(), heard_at: now }
+    }
+
+    /// A packet has come that is fresh and genuine.
+    fn note(&mut self, header: &Header, now: Instant) {
+        self.window.accept(header.sequence);
+        self.losses.observe(header.sequence, header.captured(), header.duration.samples() as u32);
+        self.heard_at = now;
+    }
+}
+
+/// What is to be reported of those who are talking: of each who loses packets in turn.
+fn report(talkers: &HashMap<SessionId, Talker>, turn: u32, now: Instant) -> Option<LossReport> {
+    let losing = talkers.iter().filter_map(|(session, talker)| {
+        let loss = Loss::from_share(talker.losses.share());
+        let talking = now.saturating_duration_since(talker.heard_at) <= REPORTED;
+        (talking && loss != Loss(0)).then_some(LossReport { talker: *session, loss })
+    });
+    let count = losing.clone().count();
+    losing.clone().nth((turn as usize).checked_rem(count)?)
 }

@@ -5,6 +5,7 @@ mod clock;
 mod downlink;
 mod keys;
 mod playback;
+mod repair;
 mod socket;
 mod uplink;
 mod way;
@@ -29,13 +30,14 @@ use voip_protocol::{
     voice::TagKey,
 };
 
-pub use capture::{Capture, CaptureControls, CaptureLine, EncodedFrame, FrameSink, OnDevice, OpenInput};
+pub use capture::{Capture, CaptureControls, CaptureLine, EncodedPacket, OnDevice, OpenInput, PacketSink};
 pub use clock::{ServerClock, ticks};
 use downlink::{Downlink, DownlinkFigures, Reception};
 pub use keys::{EpochSecret, KeyRing};
 pub use playback::{
     BLOCK, HeardFrame, Mixdown, OpenOutput, Playback, PlaybackControls, PlaybackStatistics, ServerTicks,
 };
+pub use repair::Repair;
 use socket::VoiceSocket;
 use uplink::{Line, Uplink, UplinkShared};
 pub use way::{Order, Quality, Way, Ways};
@@ -159,6 +161,7 @@ impl Voice {
         let figures: Arc<DownlinkFigures> = Arc::default();
         self.clock.forget();
         self.playback.clear();
+        self.controls.set_code(None);
         self.uplink.frames_sent.store(0, Ordering::Relaxed);
         let downlink = self.threads.as_mut().and_then(|threads| threads.frames.take()).map(|frames| {
             let reception = Reception {
@@ -171,6 +174,7 @@ impl Voice {
                 epochs: Arc::clone(&epochs),
                 clock: Arc::clone(&self.clock),
                 figures: Arc::clone(&figures),
+                capture: Arc::clone(&self.controls),
             };
             Downlink::spawn(reception, frames)
         });

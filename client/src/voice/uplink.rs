@@ -16,7 +16,7 @@ use voip_protocol::{
 };
 
 use super::{
-    capture::{EncodedFrame, FrameSink},
+    capture::{EncodedPacket, PacketSink},
     clock::{ServerClock, ticks},
     keys::EpochSecret,
     socket::VoiceSocket,
@@ -80,24 +80,24 @@ impl Uplink {
         Self { shared, anchor: None }
     }
 
-    fn capture_time(&mut self, frame: &EncodedFrame<'_>) -> u32 {
+    fn capture_time(&mut self, packet: &EncodedPacket<'_>) -> u32 {
         let clock = &self.shared.clock;
         match self.anchor {
-            Some((anchored_at, time)) if !frame.first_of_burst => {
-                time.wrapping_add(ticks(frame.captured_at.saturating_duration_since(anchored_at)))
+            Some((anchored_at, time)) if !packet.first_of_burst => {
+                time.wrapping_add(ticks(packet.captured_at.saturating_duration_since(anchored_at)))
             }
             _ => {
-                let time = clock.at_best(frame.captured_at);
-                self.anchor = Some((frame.captured_at, time));
+                let time = clock.at_best(packet.captured_at);
+                self.anchor = Some((packet.captured_at, time));
                 time
             }
         }
     }
 }
 
-impl FrameSink for Uplink {
-    fn frame(&mut self, frame: EncodedFrame<'_>) {
-        let capture_time = self.capture_time(&frame);
+impl PacketSink for Uplink {
+    fn packet(&mut self, packet: EncodedPacket<'_>) {
+        let capture_time = self.capture_time(&packet);
         let line = self.shared.line.load();
         let Some(line) = line.as_ref() else { return };
         let now = Instant::now();
@@ -115,15 +115,16 @@ impl FrameSink for Uplink {
             context: line.context,
             sequence,
             capture_time,
-            duration: frame.duration,
-            last_of_burst: frame.last_of_burst,
+            duration: packet.duration,
+            last_of_burst: packet.last_of_burst,
+            share: packet.share,
         };
-        let mut packet = [0; MAX_VOICE_PACKET];
-        let length = key.seal(header, frame.opus, &mut packet);
-        let tag = line.tag.tag(&packet[..length]);
-        packet[length..length + TAG_LEN].copy_from_slice(&tag);
+        let mut datagram = [0; MAX_VOICE_PACKET];
+        let length = key.seal(header, packet.payload, &mut datagram);
+        let tag = line.tag.tag(&datagram[..length]);
+        datagram[length..length + TAG_LEN].copy_from_slice(&tag);
         // What the system does not take now is lost, as on the way.
-        if line.socket.send(&packet[..length + TAG_LEN]).is_ok() {
+        if line.socket.send(&datagram[..length + TAG_LEN]).is_ok() {
             self.shared.frames_sent.fetch_add(1, Ordering::Relaxed);
         }
     }

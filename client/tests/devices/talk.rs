@@ -16,7 +16,7 @@ use voip_client::{
     audio::{AudioError, Backend, Cpal, InputStream},
     dsp::{CaptureClock, Resampler},
     voice::{
-        Capture, CaptureControls, EncodedFrame, FrameSink, HeardFrame, OnDevice, Playback, PlaybackControls,
+        Capture, CaptureControls, EncodedPacket, HeardFrame, OnDevice, PacketSink, Playback, PlaybackControls,
     },
 };
 use voip_protocol::{SessionId, limits::MAX_OPUS_FRAME};
@@ -102,22 +102,23 @@ struct Wire {
     sent: Arc<Sent>,
 }
 
-impl FrameSink for Wire {
-    fn frame(&mut self, frame: EncodedFrame<'_>) {
+impl PacketSink for Wire {
+    fn packet(&mut self, packet: EncodedPacket<'_>) {
         let mut bytes = [0; MAX_OPUS_FRAME];
-        bytes[..frame.opus.len()].copy_from_slice(frame.opus);
+        bytes[..packet.payload.len()].copy_from_slice(packet.payload);
         let _ = self.frames.push(HeardFrame {
             session: SessionId(1),
             sequence: self.sequence,
-            capture_time: ticks(frame.captured_at - self.start),
+            capture_time: ticks(packet.captured_at - self.start),
             arrival: Instant::now(),
-            duration: frame.duration,
-            last_of_burst: frame.last_of_burst,
-            len: frame.opus.len() as u16,
+            duration: packet.duration,
+            share: packet.share,
+            last_of_burst: packet.last_of_burst,
+            len: packet.payload.len() as u16,
             bytes,
         });
         self.sequence += 1;
-        self.sent.in_burst.store(!frame.last_of_burst, Relaxed);
+        self.sent.in_burst.store(!packet.last_of_burst, Relaxed);
         self.sent.frames.fetch_add(1, Relaxed);
     }
 }

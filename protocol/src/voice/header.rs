@@ -1,5 +1,6 @@
 //! The fixed header of a voice packet.
 
+use super::Share;
 use crate::{ContextId, Epoch, SessionId};
 
 /// Version of the packet format, in the upper half of the first byte.
@@ -9,13 +10,13 @@ pub const HEADER_LEN: usize = 20;
 
 const LAST_OF_BURST: u8 = 0b0000_1000;
 const DURATION_MASK: u8 = 0b0000_0111;
-/// Bits that this version keeps at zero: room for extensions.
-const RESERVED: u8 = 0b1111_0000;
+/// Which share of a frame a packet begins with, less than 16; 0: it has a frame as it is.
+const SHARE_SHIFT: u32 = 4;
 
 /// What a datagram is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// An Opus frame, sealed.
+    /// An Opus frame or shares of some, sealed.
     Voice,
     /// A client's probe of round trip and loss.
     Ping,
@@ -86,12 +87,14 @@ pub struct Header {
     /// Counts the talker's packets, in every context, from 0; never repeats in a session.
     pub sequence: u32,
     /// When the first sample that a decoder makes of the frame was captured, on the server's 48 kHz clock, wrapping after
-    /// 24.8 hours.
+    /// 24.8 hours. Of two frames in shares, the younger.
     pub capture_time: u32,
-    /// How much sound the frame has.
+    /// How much sound the packet stands for: that of its frame, or, where it has shares, the time between packets.
     pub duration: FrameDuration,
-    /// The talker falls silent after this frame.
+    /// The talker falls silent after the youngest frame in it.
     pub last_of_burst: bool,
+    /// Which shares of frames it has; none: it has one frame as it is.
+    pub share: Option<Share>,
 }
 
 /// Why bytes are not a packet.
@@ -103,7 +106,7 @@ pub enum InvalidPacket {
     /// A version or kind that is not known here.
     #[error("the version or kind is unknown")]
     Kind,
-    /// Reserved bits are set, or the duration has no meaning.
+    /// The duration has no meaning, or the shares have none with it.
     #[error("the flags are unknown")]
     Flags,
 }
@@ -113,13 +116,21 @@ impl Header {
     pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         bytes[0] = Kind::Voice.first_byte();
-        bytes[1] = self.duration as u8 | if self.last_of_burst { LAST_OF_BURST } else { 0 };
+        bytes[1] = self.duration as u8
+            | if self.last_of_burst { LAST_OF_BURST } else { 0 }
+            | self.share.map_or(0, Share::number) << SHARE_SHIFT;
         bytes[2..4].copy_from_slice(&self.epoch.0.to_be_bytes());
         bytes[4..8].copy_from_slice(&self.session.0.to_be_bytes());
         bytes[8..12].copy_from_slice(&self.context.0.to_be_bytes());
         bytes[12..16].copy_from_slice(&self.sequence.to_be_bytes());
         bytes[16..20].copy_from_slice(&self.capture_time.to_be_bytes());
         bytes
+    }
+
+    /// When the sound began that the packet was sent for: its frame's, or, where it has shares, in their course.
+    pub fn captured(&self) -> u32 {
+        let passed = self.share.map_or(0, |share| u32::from(share.at) * self.duration.samples() as u32);
+        self.capture_time.wrapping_add(passed)
     }
 
     /// Reads the header at the start of `bytes`.
@@ -129,12 +140,15 @@ impl Header {
             return Err(InvalidPacket::Kind);
         }
         let flags = fixed[1];
-        if flags & RESERVED != 0 {
-            return Err(InvalidPacket::Flags);
-        }
+        let duration = FrameDuration::from_code(flags & DURATION_MASK).ok_or(InvalidPacket::Flags)?;
+        let share = match flags >> SHARE_SHIFT {
+            0 => None,
+            number => Some(Share::from_number(number, duration).ok_or(InvalidPacket::Flags)?),
+        };
         Ok(Self {
-            duration: FrameDuration::from_code(flags & DURATION_MASK).ok_or(InvalidPacket::Flags)?,
+            duration,
             last_of_burst: flags & LAST_OF_BURST != 0,
+            share,
             epoch: Epoch(u16::from_be_bytes([fixed[2], fixed[3]])),
             session: SessionId(be32(fixed, 4)),
             context: ContextId(be32(fixed, 8)),
@@ -192,15 +206,19 @@ pub(super) mod tests {
     use super::*;
 
     pub(crate) fn headers() -> impl Strategy<Value = Header> {
-        (any::<(u32, u32, u16, u32, u32)>(), 0usize..6, any::<bool>()).prop_map(
-            |(numbers, duration, last)| Header {
-                session: SessionId(numbers.0),
-                context: ContextId(numbers.1),
-                epoch: Epoch(numbers.2),
-                sequence: numbers.3,
-                capture_time: numbers.4,
-                duration: FrameDuration::ALL[duration],
-                last_of_burst: last,
+        (any::<(u32, u32, u16, u32, u32)>(), 0usize..6, any::<bool>(), 0u8..16).prop_map(
+            |(numbers, duration, last, share)| {
+                let duration = FrameDuration::ALL[duration];
+                Header {
+                    session: SessionId(numbers.0),
+                    context: ContextId(numbers.1),
+                    epoch: Epoch(numbers.2),
+                    sequence: numbers.3,
+                    capture_time: numbers.4,
+                    duration,
+                    last_of_burst: last,
+                    share: Share::from_number(share, duration),
+                }
             },
         )
     }

@@ -285,6 +285,7 @@ mod tests {
             capture_time: 0x89ab_cdef,
             duration: FrameDuration::Ms10,
             last_of_burst: true,
+            share: None,
         };
         let mut out = [0; 200];
         let length =
@@ -292,7 +293,8 @@ mod tests {
         let tag = uplink.tag(&out[..length]);
         let vectors = include_str!("../../../docs/voice-packet.md");
         let ping = |follow| {
-            Ping { session: header.session, sequence: 9, client_time: 0x00bc_614e, follow }.to_bytes(&uplink)
+            Ping { session: header.session, sequence: 9, client_time: 0x00bc_614e, follow, report: None }
+                .to_bytes(&uplink)
         };
         let (ping, probe) = (ping(true), ping(false));
         for part in [&out[..HEADER_LEN], &out[HEADER_LEN..length], &tag[..], &ping[..], &probe[..]] {
@@ -313,6 +315,7 @@ mod tests {
             capture_time: u32::MAX,
             duration: FrameDuration::Ms10,
             last_of_burst: true,
+            share: None,
         };
         let length =
             SealingKey::derive(&secret, header.epoch, header.session).seal(header, &[0; 50], &mut out);

@@ -116,6 +116,7 @@ pub fn voice(sequence: u32, frame: usize) -> Vec<u8> {
         capture_time: 0,
         duration: FrameDuration::Ms10,
         last_of_burst: false,
+        share: None,
     };
     let mut packet = vec![0; 1_500];
     let key = SealingKey::derive(&ContextSecret::new([4; 32]), Epoch(0), TALKER);

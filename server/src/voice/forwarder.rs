@@ -11,12 +11,13 @@ use std::{
 use voip_protocol::{
     SessionId,
     limits::MAX_VOICE_PACKET,
-    voice::{Header, Kind, PROBE_LEN, Ping, Pong, ReplayWindow, TAG_LEN, VoicePacket, kind_of},
+    voice::{Header, Kind, LossReport, PROBE_LEN, Ping, Pong, ReplayWindow, TAG_LEN, VoicePacket, kind_of},
 };
 
 use super::{
-    Accepted, Addresses, Allowance, Path, Rates, Routing, Seat,
+    Accepted, Addresses, Allowance, Path, Rates, Route, Routing, Seat,
     counters::{VoiceCounters, count},
+    worst::Worst,
 };
 
 /// The server's clock in pongs, in Hertz.
@@ -42,6 +43,8 @@ struct Heard {
     session: SessionId,
     voice: Stream,
     ping: Stream,
+    /// Of its voice, on the way to its listeners.
+    lost: Worst,
 }
 
 /// The packets of one kind of one session.
@@ -52,7 +55,8 @@ struct Stream {
 
 impl Heard {
     fn new(session: SessionId, rates: Rates, now_ns: u64) -> Self {
-        Self { session, voice: Stream::new(rates, now_ns), ping: Stream::new(Rates::PINGS, now_ns) }
+        let (voice, ping) = (Stream::new(rates, now_ns), Stream::new(Rates::PINGS, now_ns));
+        Self { session, voice, ping, lost: Worst::default() }
     }
 }
 
@@ -135,16 +139,21 @@ impl Known {
                 if !heard.ping.allowance.take(Rates::PINGS, datagram.len(), now_ns) {
                     return Err(&counters.rate_limited);
                 }
+                let loss = heard.lost.loss(now_ns);
                 if ping.follow {
                     self.addresses.heard_from(session, route.seat, from);
                 }
                 count(&counters.pings);
+                if let Some(report) = ping.report {
+                    self.report(report, session, now_ns, routing);
+                }
                 let pong = Pong {
                     session,
                     sequence: ping.sequence,
                     client_time: ping.client_time,
                     server_time: clock(now),
                     pings_received: route.peer.count_ping(),
+                    loss,
                 };
                 Ok(Outcome::Answered(pong.to_bytes(&route.peer.downlink)))
             }
@@ -165,6 +174,18 @@ impl Known {
                     }
                 }
             }
+        }
+    }
+
+    /// A listener tells how much it loses of a talker. Of those who do not hear the talker nothing is taken.
+    fn report(&mut self, report: LossReport, listener: SessionId, now_ns: u64, routing: &Routing) {
+        let hears = |route: &&Route| {
+            report.talker != listener && route.listeners.iter().any(|one| one.session == listener)
+        };
+        let Some(route) = routing.routes.get(&report.talker).filter(hears) else { return };
+        let talker = self.heard.get_mut(route.seat.index()).and_then(Option::as_mut);
+        if let Some(talker) = talker.filter(|talker| talker.session == report.talker) {
+            talker.lost.report(report.loss, now_ns);
         }
     }
 

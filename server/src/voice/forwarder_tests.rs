@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use voip_protocol::{
     ContextId, Epoch,
     secret::{ContextSecret, TagSecret},
-    voice::{FrameDuration, Header, SealingKey, TAG_LEN, TagKey},
+    voice::{FrameDuration, Header, Loss, SealingKey, TAG_LEN, TagKey},
 };
 
 use super::{
@@ -65,6 +65,7 @@ fn voice(session: u32, context: ContextId, sequence: u32) -> Vec<u8> {
         capture_time: 0,
         duration: FrameDuration::Ms10,
         last_of_burst: false,
+        share: None,
     };
     let mut out = [0; 200];
     let key = SealingKey::derive(&ContextSecret::new([9; 32]), Epoch(1), SessionId(session));
@@ -77,7 +78,14 @@ fn tagged(session: u32, body: &[u8]) -> Vec<u8> {
 }
 
 fn ping(session: u32, sequence: u32) -> Vec<u8> {
-    let ping = Ping { session: SessionId(session), sequence, client_time: 3, follow: true };
+    let ping = Ping { session: SessionId(session), sequence, client_time: 3, follow: true, report: None };
+    ping.to_bytes(&TagKey::new(&secret(session))).to_vec()
+}
+
+/// A ping that tells that `session` loses so much of what `talker` says.
+fn report(session: u32, sequence: u32, talker: u32, loss: u8) -> Vec<u8> {
+    let report = Some(LossReport { talker: SessionId(talker), loss: Loss(loss) });
+    let ping = Ping { session: SessionId(session), sequence, client_time: 3, follow: true, report };
     ping.to_bytes(&TagKey::new(&secret(session))).to_vec()
 }
 
@@ -111,6 +119,35 @@ impl Rig {
         }
         sent
     }
+}
+
+#[test]
+fn a_talker_is_told_what_the_listener_loses_who_loses_most() {
+    let mut rig = Rig::new();
+    let told = |rig: &mut Rig, sequence| {
+        let sent = rig.handle(&ping(1, sequence), address(1));
+        let body = TagKey::new(&secret(101)).check(&sent[0].0).unwrap();
+        Pong::parse(body).unwrap().loss
+    };
+    // Nobody has spoken: there is nothing to lose.
+    assert_eq!(rig.handle(&report(2, 0, 1, 9), address(2)).len(), 1);
+    assert_eq!(told(&mut rig, 0), Loss(0));
+    rig.handle(&voice(1, CONTEXT, 0), address(1));
+    rig.handle(&report(2, 1, 1, 9), address(2));
+    rig.handle(&report(3, 0, 1, 40), address(3));
+    rig.handle(&report(2, 2, 1, 9), address(2));
+    assert_eq!(told(&mut rig, 1), Loss(40));
+    // Who does not hear the talker, the talker itself and those who are not there say nothing about it.
+    for (sequence, (session, talker)) in [(4, 1), (1, 1), (4, 77), (2, 77)].into_iter().enumerate() {
+        rig.handle(&report(session, 10 + sequence as u32, talker, 200), address(session));
+    }
+    assert_eq!(told(&mut rig, 2), Loss(40));
+    // Another talker is told nothing of it, and after a while nobody is.
+    rig.handle(&voice(3, CONTEXT, 0), address(3));
+    let sent = rig.handle(&ping(3, 50), address(3));
+    assert_eq!(Pong::parse(TagKey::new(&secret(103)).check(&sent[0].0).unwrap()).unwrap().loss, Loss(0));
+    rig.now += Duration::from_secs(5);
+    assert_eq!(told(&mut rig, 3), Loss(0));
 }
 
 #[test]
@@ -152,7 +189,7 @@ fn the_address_follows_the_last_authentic_packet() {
     assert!(rig.handle(&ping(2, 0), address(41)).is_empty());
     assert!(rig.handle(&voice(1, CONTEXT, 1), address(1)).iter().any(|(_, to)| *to == moved));
     // One that is not to be followed is answered where it came from, and moves nothing.
-    let probe = Ping { session: SessionId(2), sequence: 1, client_time: 3, follow: false };
+    let probe = Ping { session: SessionId(2), sequence: 1, client_time: 3, follow: false, report: None };
     let probe = probe.to_bytes(&TagKey::new(&secret(2)));
     assert_eq!(rig.handle(&probe, address(42))[0].1, address(42));
     assert!(rig.handle(&voice(1, CONTEXT, 2), address(1)).iter().any(|(_, to)| *to == moved));

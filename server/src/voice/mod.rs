@@ -11,6 +11,7 @@ mod forwarder;
 mod path;
 mod routing;
 mod thread;
+mod worst;
 
 pub use addresses::Addresses;
 pub use allowance::{Allowance, PINGS_PER_SECOND, Rates};

@@ -169,7 +169,7 @@ mod tests {
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         client.connect(("127.0.0.7", port)).unwrap();
-        let ping = Ping { session, sequence: 0, client_time: 0, follow: true };
+        let ping = Ping { session, sequence: 0, client_time: 0, follow: true, report: None };
         client.send(&ping.to_bytes(&TagKey::new(&secret))).unwrap();
         assert_eq!(client.recv(&mut [0; 64]).unwrap(), PROBE_LEN);
     }

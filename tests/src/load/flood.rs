@@ -126,6 +126,7 @@ impl Flood {
             capture_time: 0,
             duration: FrameDuration::Ms20,
             last_of_burst: false,
+            share: None,
         };
         let mut packet = vec![0; LENGTH];
         let key = SealingKey::derive(&generation.secret, generation.epoch, peer.session);

@@ -270,6 +270,7 @@ mod tests {
                 capture_time: 0,
                 duration: FrameDuration::Ms20,
                 last_of_burst: false,
+                share: None,
             };
             let mut frame = [0; 80];
             mark.write(&mut frame);

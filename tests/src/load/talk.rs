@@ -101,7 +101,7 @@ impl Talker {
     pub fn ping(&self, client: usize) -> io::Result<()> {
         let Some(peer) = self.roster.peer(client) else { return Ok(()) };
         let sequence = peer.next_ping.fetch_add(1, Relaxed);
-        let ping = Ping { session: peer.session, sequence, client_time: 0, follow: true };
+        let ping = Ping { session: peer.session, sequence, client_time: 0, follow: true, report: None };
         udp::send(&self.socket, address_of(client), self.server, &ping.to_bytes(&peer.uplink))
     }
 }
@@ -163,6 +163,7 @@ impl Voice {
             capture_time: sequence.wrapping_mul(stage.duration.samples() as u32),
             duration: stage.duration,
             last_of_burst: false,
+            share: None,
         };
         let sent_ns = clock::realtime_ns();
         Mark { sent_ns, talker: client as u32, sequence }.write(&mut self.frame);

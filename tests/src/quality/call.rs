@@ -10,9 +10,15 @@ use voip_client::{
     TalkMode, TalkerStatistics, VoiceSettings,
     audio::Stamp,
     dsp::RATE,
-    voice::{BLOCK, CaptureControls, CaptureLine, EncodedFrame, FrameSink, HeardFrame, Mixdown, ticks},
+    voice::{
+        BLOCK, CaptureControls, CaptureLine, EncodedPacket, HeardFrame, Mixdown, PacketSink, Repair, ticks,
+    },
 };
-use voip_protocol::{SessionId, limits::MAX_OPUS_FRAME, voice::FrameDuration};
+use voip_protocol::{
+    SessionId,
+    limits::MAX_OPUS_FRAME,
+    voice::{FrameDuration, Loss, Share},
+};
 
 use super::{Link, Network};
 
@@ -20,6 +26,8 @@ use super::{Link, Network};
 const CAPTURED: usize = 240;
 /// How often the listener's figures are read.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often the talker hears of the listener's losses: as often as it pings while it talks.
+const TOLD_EVERY: Duration = Duration::from_millis(200);
 /// The listener listens for so much longer than the talker talks.
 const TAIL: Duration = Duration::from_secs(1);
 /// Time before the talker's first sample.
@@ -55,29 +63,31 @@ pub struct Heard {
     pub packets: f64,
 }
 
-/// A frame between the two.
+/// A packet between the two.
 struct Packet {
     sequence: u32,
     capture_time: u32,
     duration: FrameDuration,
     last_of_burst: bool,
-    opus: Vec<u8>,
+    share: Option<Share>,
+    payload: Vec<u8>,
 }
 
 /// Collects what the capture side makes.
 #[derive(Clone, Default)]
 struct Sent(Arc<Mutex<Vec<(Instant, Packet)>>>);
 
-impl FrameSink for Sent {
-    fn frame(&mut self, frame: EncodedFrame<'_>) {
-        let packet = Packet {
+impl PacketSink for Sent {
+    fn packet(&mut self, packet: EncodedPacket<'_>) {
+        let sent = Packet {
             sequence: 0,
             capture_time: 0,
-            duration: frame.duration,
-            last_of_burst: frame.last_of_burst,
-            opus: frame.opus.to_vec(),
+            duration: packet.duration,
+            last_of_burst: packet.last_of_burst,
+            share: packet.share,
+            payload: packet.payload.to_vec(),
         };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((frame.captured_at, packet));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((packet.captured_at, sent));
     }
 }
 
@@ -95,7 +105,8 @@ impl Call {
         let start = epoch + BEFORE;
         let settings = VoiceSettings { mode: TalkMode::Continuous, ..self.settings.clone() };
         let sent = Sent::default();
-        let mut line = CaptureLine::new(Box::new(sent.clone()), Arc::new(CaptureControls::new(settings)));
+        let controls = Arc::new(CaptureControls::new(settings));
+        let mut line = CaptureLine::new(Box::new(sent.clone()), Arc::clone(&controls));
         line.opened(RATE);
         let clock = move |at: Instant| Some(ticks(at.saturating_duration_since(epoch)));
         let mut mixdown = Mixdown::new(Arc::new(clock), epoch);
@@ -110,6 +121,7 @@ impl Call {
         let (mut bytes, mut spoken) = (0, 0);
         let (mut samples, mut block) = (Vec::with_capacity(said.len() + RATE as usize), [0.0; BLOCK]);
         let (mut looked, mut waited) = (Duration::ZERO, Vec::new());
+        let (mut told, mut repair) = (Duration::ZERO, Repair::default());
         loop {
             let now = time_of(samples.len(), self.listener_ppm);
             if now >= end {
@@ -134,7 +146,7 @@ impl Call {
                 {
                     packet.sequence = sequence;
                     packet.capture_time = ticks(captured_at - epoch);
-                    bytes += packet.opus.len();
+                    bytes += packet.payload.len();
                     spoken += packet.duration.samples();
                     sequence += 1;
                     let packet = Arc::new(packet);
@@ -150,6 +162,12 @@ impl Call {
             }
             mixdown.render(&mut block, start + now, Some(Duration::ZERO));
             samples.extend_from_slice(&block);
+            if now >= told {
+                told += TOLD_EVERY;
+                // As it comes over the wire, by the server; its way there and back is short beside the time measured over.
+                let loss = mixdown.statistics().first().map_or(0.0, |talker| talker.loss);
+                controls.set_code(repair.told(Loss::from_share(loss).share(), start + now));
+            }
             if now >= looked {
                 looked += LOOK_EVERY;
                 waited.extend(mixdown.statistics().first().map(|talker| f64::from(talker.buffer_ms)));
@@ -168,7 +186,7 @@ impl Call {
 
 fn heard_frame(packet: &Packet, arrival: Instant) -> HeardFrame {
     let mut bytes = [0; MAX_OPUS_FRAME];
-    bytes[..packet.opus.len()].copy_from_slice(&packet.opus);
+    bytes[..packet.payload.len()].copy_from_slice(&packet.payload);
     HeardFrame {
         session: TALKER,
         sequence: packet.sequence,
@@ -176,7 +194,8 @@ fn heard_frame(packet: &Packet, arrival: Instant) -> HeardFrame {
         arrival,
         duration: packet.duration,
         last_of_burst: packet.last_of_burst,
-        len: packet.opus.len() as u16,
+        share: packet.share,
+        len: packet.payload.len() as u16,
         bytes,
     }
 }

@@ -5,8 +5,10 @@ use voip_protocol::voice::FrameDuration;
 /// One frame, as it comes from the network.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
-    /// Number of the talker's packet.
+    /// Number of the talker's packet, of several the first.
     pub sequence: u32,
+    /// Packets that it takes: as far the next frame's number lies behind its own.
+    pub packets: u32,
     /// When the first sample that a decoder makes of it was captured, in the talker's wrapping ticks.
     pub capture_time: u32,
     /// How much sound it has.

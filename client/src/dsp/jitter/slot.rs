@@ -11,6 +11,8 @@ const CONTIGUOUS: u32 = 20 * MS;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expected {
     pub(super) sequence: u32,
+    /// If it takes as many packets as the one before it.
+    pub(super) packets: u32,
     pub(super) capture_time: u32,
     pub(super) duration: FrameDuration,
 }
@@ -23,6 +25,7 @@ pub(super) struct Slot {
     pub(super) duration: FrameDuration,
     pub(super) len: u16,
     pub(super) sequence: u32,
+    pub(super) packets: u32,
     pub(super) capture_time: u32,
     pub(super) lag: u32,
     pub(super) arrival: u64,
@@ -36,6 +39,7 @@ pub(super) const EMPTY: Slot = Slot {
     duration: FrameDuration::Ms10,
     len: 0,
     sequence: 0,
+    packets: 1,
     capture_time: 0,
     lag: 0,
     arrival: 0,
@@ -46,16 +50,16 @@ impl Expected {
     /// The frame that follows one that is like this.
     pub(super) fn after(self) -> Self {
         Self {
-            sequence: self.sequence.wrapping_add(1),
+            sequence: self.sequence.wrapping_add(self.packets),
             capture_time: self.capture_time.wrapping_add(self.duration.samples() as u32),
-            duration: self.duration,
+            ..self
         }
     }
 }
 
 /// Whether `slot` belongs to the burst that goes on with `next`: it was captured when its number says.
 pub(super) fn continues(next: Expected, slot: &Slot) -> bool {
-    let frames = slot.sequence.wrapping_sub(next.sequence);
+    let frames = slot.sequence.wrapping_sub(next.sequence) / next.packets;
     let expected = next.capture_time.wrapping_add(frames.wrapping_mul(next.duration.samples() as u32));
     slot.capture_time.wrapping_sub(expected).wrapping_add(CONTIGUOUS) <= 2 * CONTIGUOUS
 }

@@ -77,6 +77,7 @@ fn listen(jitter: &mut Jitter, packets: &[Sent]) -> Vec<Heard> {
 fn insert(jitter: &mut Jitter, packet: &Sent) -> Inserted {
     jitter.insert(&Arrival {
         sequence: packet.sequence,
+        packets: 1,
         capture_time: packet.capture_time,
         duration: FrameDuration::Ms10,
         last_of_burst: packet.last,
@@ -353,6 +354,7 @@ proptest! {
             };
             jitter.insert(&Arrival {
                 sequence,
+                packets: jump % 6,
                 capture_time: capture,
                 duration: FrameDuration::ALL[duration],
                 last_of_burst: last,

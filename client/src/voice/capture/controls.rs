@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
-use voip_protocol::voice::FrameDuration;
+use voip_protocol::voice::{Code, FrameDuration};
 
 use crate::{VoiceSettings, dsp::dbfs};
 
@@ -21,6 +21,8 @@ pub struct CaptureControls {
     muted: AtomicBool,
     settings: ArcSwap<VoiceSettings>,
     duration: AtomicU8,
+    /// Its place in [`Code::ALL`], from 1; 0: none.
+    code: AtomicU8,
     /// Bits of the largest magnitude since it was last taken. Ordered like the numbers, as none is negative.
     peak: AtomicU32,
     transmitting: AtomicBool,
@@ -36,6 +38,7 @@ impl CaptureControls {
             muted: AtomicBool::new(false),
             settings: ArcSwap::from_pointee(settings.clamped()),
             duration: AtomicU8::new(FrameDuration::Ms10 as u8),
+            code: AtomicU8::new(0),
             peak: AtomicU32::new(0),
             transmitting: AtomicBool::new(false),
             lost: AtomicU64::new(0),
@@ -62,6 +65,17 @@ impl CaptureControls {
     /// Duration of the frames, from the next burst on.
     pub fn set_frame_duration(&self, duration: FrameDuration) {
         self.duration.store(duration as u8, Relaxed);
+    }
+
+    /// How frames are protected against loss, from the next frame on.
+    pub fn set_code(&self, code: Option<Code>) {
+        let place = Code::ALL.iter().position(|known| Some(*known) == code);
+        self.code.store(place.map_or(0, |place| place as u8 + 1), Relaxed);
+    }
+
+    /// How frames are protected against loss.
+    pub fn code(&self) -> Option<Code> {
+        Code::ALL.get(usize::from(self.code.load(Relaxed)).checked_sub(1)?).copied()
     }
 
     /// Level of the loudest sample since the last call, in dBFS (−96 to 0).

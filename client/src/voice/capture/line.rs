@@ -6,13 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use voip_protocol::{limits::MAX_OPUS_FRAME, voice::FrameDuration};
+use voip_protocol::voice::FrameDuration;
 
-use super::{CaptureControls, EncodedFrame, FrameSink};
+use super::{
+    CaptureControls, PacketSink,
+    sender::{Plan, Sender, Spoken},
+};
 use crate::{
     VoiceSettings,
     audio::Stamp,
-    dsp::{CaptureClock, Encoder, RATE, Resampler, dbfs, fade_in, peak},
+    dsp::{CaptureClock, RATE, Resampler, dbfs, fade_in, peak},
     talk::{Decision, Talk},
 };
 
@@ -25,9 +28,7 @@ const STRAY: Duration = Duration::from_millis(10);
 pub struct CaptureLine {
     talk: Talk,
     presses: u32,
-    encoder: Encoder,
-    opus: [u8; MAX_OPUS_FRAME],
-    sink: Box<dyn FrameSink>,
+    sender: Sender,
     controls: Arc<CaptureControls>,
     device: Option<Device>,
     /// Samples at 48 kHz that are not a frame yet.
@@ -42,31 +43,27 @@ struct Device {
     given: u64,
 }
 
-/// Times and duration of the frames of the burst under way.
+/// Times of the frames of the burst under way.
 struct Burst {
     start: Instant,
     samples: u64,
-    duration: FrameDuration,
 }
 
 impl CaptureLine {
-    /// Without a microphone. Frames go to `sink`.
+    /// Without a microphone. Packets go to `sink`.
     ///
     /// # Panics
     /// When the system has no memory for an encoder.
-    pub fn new(sink: Box<dyn FrameSink>, controls: Arc<CaptureControls>) -> Self {
-        let bitrate = controls.settings().bitrate;
-        let duration = controls.duration();
+    pub fn new(sink: Box<dyn PacketSink>, controls: Arc<CaptureControls>) -> Self {
+        let plan = Plan::of(&controls.settings(), &controls);
         Self {
             talk: Talk::default(),
             presses: 0,
-            encoder: Encoder::new(bitrate).expect("Opus takes every clamped bit rate"),
-            opus: [0; MAX_OPUS_FRAME],
-            sink,
+            sender: Sender::new(sink, plan),
             controls,
             device: None,
             pending: Vec::with_capacity(16_384),
-            burst: Burst { start: Instant::now(), samples: 0, duration },
+            burst: Burst { start: Instant::now(), samples: 0 },
         }
     }
 
@@ -84,17 +81,10 @@ impl CaptureLine {
         self.device = None;
         if self.talk.cut() {
             let silence = [0.0; FrameDuration::Ms60.samples()];
-            let samples = &silence[..self.burst.duration.samples()];
-            let captured_at = self.burst.next();
-            emit(&mut self.encoder, &mut self.opus, samples, |opus| {
-                self.sink.frame(EncodedFrame {
-                    opus,
-                    captured_at,
-                    duration: self.burst.duration,
-                    first_of_burst: false,
-                    last_of_burst: true,
-                });
-            });
+            let duration = self.sender.plan().duration;
+            let captured_at = self.burst.next(duration);
+            let samples = &silence[..duration.samples()];
+            self.sender.frame(&Spoken { samples, captured_at, first: false, last: true });
         }
         self.controls.note_transmitting(false);
     }
@@ -122,25 +112,40 @@ impl CaptureLine {
             pending.extend(resampled.iter().map(|sample| if sample.is_finite() { *sample } else { 0.0 }));
         });
         loop {
-            let duration = if self.talk.sending() { self.burst.duration } else { self.controls.duration() };
-            if self.pending.len() < duration.samples() {
+            self.sender.passed(self.pending.len());
+            let plan = self.plan();
+            let samples = plan.duration.samples();
+            if self.pending.len() < samples {
                 break;
             }
-            self.frame(duration);
-            self.pending.drain(..duration.samples());
+            self.frame(plan);
+            self.pending.drain(..samples);
         }
     }
 
+    /// How the next frame is sent, if it is: settings change between bursts, protection against loss within them too.
+    fn plan(&mut self) -> Plan {
+        let (plan, now) = (Plan::of(&self.controls.settings(), &self.controls), self.sender.plan());
+        if !self.talk.sending() {
+            return plan;
+        }
+        if plan.is_like(&now) {
+            return now;
+        }
+        self.sender.change(plan);
+        plan
+    }
+
     /// Decides on the first frame of what is pending.
-    fn frame(&mut self, duration: FrameDuration) {
-        let loudest = peak(&self.pending[..duration.samples()]);
+    fn frame(&mut self, plan: Plan) {
+        let loudest = peak(&self.pending[..plan.duration.samples()]);
         self.controls.note_peak(loudest);
         let settings = self.controls.settings();
         self.follow_controls(&settings);
-        let decision = self.talk.frame(dbfs(loudest), duration, &settings);
+        let decision = self.talk.frame(dbfs(loudest), plan.duration, &settings);
         self.controls.note_transmitting(self.talk.sending());
         if let Decision::Send { first, last, silent } = decision {
-            self.send(duration, first, last, silent, settings.bitrate);
+            self.send(plan, first, last, silent);
         }
     }
 
@@ -156,44 +161,35 @@ impl CaptureLine {
         self.talk.mute(self.controls.muted());
     }
 
-    fn send(&mut self, duration: FrameDuration, first: bool, last: bool, silent: bool, bitrate: u32) {
+    fn send(&mut self, plan: Plan, first: bool, last: bool, silent: bool) {
         if first {
-            // Settings and a fresh state that Opus has taken before it takes again.
-            let _ = self.encoder.begin(bitrate);
+            self.sender.begin(plan);
         }
-        let captured_at = self.captured_at(first, duration);
-        let samples = &mut self.pending[..duration.samples()];
+        let captured_at = self.captured_at(first, plan.duration);
+        let samples = &mut self.pending[..plan.duration.samples()];
         if silent {
             samples.fill(0.0);
         }
         if first {
             fade_in(&mut samples[..FADE]);
         }
-        emit(&mut self.encoder, &mut self.opus, samples, |opus| {
-            self.sink.frame(EncodedFrame {
-                opus,
-                captured_at,
-                duration,
-                first_of_burst: first,
-                last_of_burst: last,
-            });
-        });
+        self.sender.frame(&Spoken { samples, captured_at, first, last });
     }
 
     /// When the first sample was in the air that a decoder makes of the pending ones.
     fn captured_at(&mut self, first: bool, duration: FrameDuration) -> Instant {
         if let Some(device) = &self.device {
             let position = device.given as f64 - self.pending.len() as f64 - device.resampler.delay();
-            let position = position - f64::from(self.encoder.look_ahead());
+            let position = position - f64::from(self.sender.look_ahead());
             if let Some(measured) = device.clock.time_of(position / device.resampler.ratio()) {
                 let counted = self.burst.time();
                 let stray = measured.max(counted) - measured.min(counted);
                 if first || stray > STRAY {
-                    self.burst = Burst { start: measured, samples: 0, duration };
+                    self.burst = Burst { start: measured, samples: 0 };
                 }
             }
         }
-        self.burst.next()
+        self.burst.next(duration)
     }
 }
 
@@ -203,17 +199,9 @@ impl Burst {
         self.start + Duration::from_nanos(self.samples * 1_000_000_000 / u64::from(RATE))
     }
 
-    fn next(&mut self) -> Instant {
+    fn next(&mut self, duration: FrameDuration) -> Instant {
         let time = self.time();
-        self.samples += self.duration.samples() as u64;
+        self.samples += duration.samples() as u64;
         time
-    }
-}
-
-/// Encodes a frame and hands it on.
-fn emit(encoder: &mut Encoder, opus: &mut [u8; MAX_OPUS_FRAME], samples: &[f32], take: impl FnOnce(&[u8])) {
-    // Opus refuses only what has a wrong length; a frame less would be the least of it.
-    if let Ok(count) = encoder.encode(samples, opus) {
-        take(&opus[..count]);
     }
 }

@@ -1,4 +1,4 @@
-//! The capture thread: microphone ring → 48 kHz → gate → Opus → [`FrameSink`].
+//! The capture thread: microphone ring → 48 kHz → gate → Opus → [`PacketSink`].
 //!
 //! The thread owns the device, and keeps it open as long as it lives: a device that fails or cannot be opened is
 //! reported and tried again. It polls the ring every millisecond, so nothing on the audio callback's side ever
@@ -6,6 +6,7 @@
 
 mod controls;
 mod line;
+mod sender;
 
 use std::{
     sync::{
@@ -16,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use voip_protocol::voice::FrameDuration;
+use voip_protocol::voice::{FrameDuration, Share};
 
 pub use controls::CaptureControls;
 pub use line::CaptureLine;
@@ -31,25 +32,27 @@ const COMMANDS: usize = 64;
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Takes what the capture thread makes, on that thread.
-pub trait FrameSink: Send {
-    /// Takes a frame; should be done in well under its duration.
-    fn frame(&mut self, frame: EncodedFrame<'_>);
+pub trait PacketSink: Send {
+    /// Takes a packet; should be done in well under its duration.
+    fn packet(&mut self, packet: EncodedPacket<'_>);
 }
 
 /// A piece of talk, ready to be sealed.
 #[derive(Clone, Copy, Debug)]
-pub struct EncodedFrame<'a> {
-    /// The Opus frame.
-    pub opus: &'a [u8],
-    /// When the first sample that a decoder makes of it was in front of the microphone: by the encoder's look-ahead
-    /// before the first sample that was given to it. Within a burst exactly one duration after the last frame's, unless
-    /// the device lost samples or its clock has strayed by 10 ms.
+pub struct EncodedPacket<'a> {
+    /// An Opus frame, or shares of two.
+    pub payload: &'a [u8],
+    /// Which shares; none: a frame as it is.
+    pub share: Option<Share>,
+    /// When the first sample that a decoder makes of the frame was in front of the microphone (of two frames, the
+    /// younger): by the encoder's look-ahead before the first sample that was given to it. Within a burst exactly one
+    /// duration after the last frame's, unless the device lost samples or its clock has strayed by 10 ms.
     pub captured_at: Instant,
-    /// How much sound it has.
+    /// How much sound the frame has; with shares, the time between packets.
     pub duration: FrameDuration,
     /// It begins a burst.
     pub first_of_burst: bool,
-    /// It ends the burst; every burst has such a frame, whatever ends it.
+    /// Nothing follows the younger frame in it; every burst has such a packet, whatever ends it.
     pub last_of_burst: bool,
 }
 
@@ -71,7 +74,7 @@ impl Capture {
     /// When the system cannot start a thread.
     pub fn spawn(
         open: OpenInput,
-        sink: Box<dyn FrameSink>,
+        sink: Box<dyn PacketSink>,
         controls: Arc<CaptureControls>,
         on_device: OnDevice,
     ) -> Self {

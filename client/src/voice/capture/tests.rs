@@ -12,7 +12,8 @@ use crate::{
 /// A frame that was sent.
 #[derive(Clone, Debug)]
 struct Sent {
-    opus: Vec<u8>,
+    payload: Vec<u8>,
+    share: Option<Share>,
     captured_at: Instant,
     duration: FrameDuration,
     first: bool,
@@ -22,14 +23,15 @@ struct Sent {
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Vec<Sent>>>);
 
-impl FrameSink for Recorder {
-    fn frame(&mut self, frame: EncodedFrame<'_>) {
+impl PacketSink for Recorder {
+    fn packet(&mut self, packet: EncodedPacket<'_>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Sent {
-            opus: frame.opus.to_vec(),
-            captured_at: frame.captured_at,
-            duration: frame.duration,
-            first: frame.first_of_burst,
-            last: frame.last_of_burst,
+            payload: packet.payload.to_vec(),
+            share: packet.share,
+            captured_at: packet.captured_at,
+            duration: packet.duration,
+            first: packet.first_of_burst,
+            last: packet.last_of_burst,
         });
     }
 }
@@ -126,7 +128,7 @@ fn captured_at_is_the_time_of_the_sample_at_every_rate() {
         let (mut heard, sent) = (Vec::new(), bench.recorder.take());
         for frame in &sent {
             let mut samples = vec![0.0; frame.duration.samples()];
-            decoder.decode(&frame.opus, frame.duration, &mut samples).unwrap();
+            decoder.decode(&frame.payload, frame.duration, &mut samples).unwrap();
             heard.extend(samples);
         }
         let top = peak(&heard);
@@ -179,7 +181,7 @@ fn a_mute_lets_out_no_sound() {
     let mut decoder = Decoder::new().unwrap();
     let mut samples = [0.0; 480];
     for frame in sent {
-        decoder.decode(&frame.opus, frame.duration, &mut samples).unwrap();
+        decoder.decode(&frame.payload, frame.duration, &mut samples).unwrap();
         assert!(peak(&samples) < 1e-3);
     }
     // The meter goes on.
@@ -220,9 +222,9 @@ fn the_duration_changes_between_bursts_and_the_bit_rate_with_them() {
         assert!(sent.len().abs_diff(expected) <= 2, "{duration:?}: {}", sent.len());
         let bytes = 40_000 * duration.samples() / 48_000 / 8;
         assert!(
-            sent.iter().all(|frame| frame.opus.len().abs_diff(bytes) <= 2),
+            sent.iter().all(|frame| frame.payload.len().abs_diff(bytes) <= 2),
             "{duration:?}: {}",
-            sent[0].opus.len()
+            sent[0].payload.len()
         );
     }
 }
@@ -236,7 +238,7 @@ fn what_is_not_a_number_does_no_harm() {
     let mut decoder = Decoder::new().unwrap();
     let mut samples = [0.0; 480];
     for frame in bench.recorder.take() {
-        decoder.decode(&frame.opus, frame.duration, &mut samples).unwrap();
+        decoder.decode(&frame.payload, frame.duration, &mut samples).unwrap();
         assert!(samples.iter().all(|sample| sample.is_finite()));
     }
 }

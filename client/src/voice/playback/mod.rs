@@ -19,7 +19,11 @@ use std::{
 };
 
 use rtrb::Consumer;
-use voip_protocol::{SessionId, limits::MAX_OPUS_FRAME, voice::FrameDuration};
+use voip_protocol::{
+    SessionId,
+    limits::MAX_OPUS_FRAME,
+    voice::{FrameDuration, Share},
+};
 
 pub use controls::{PlaybackControls, PlaybackStatistics, ServerTicks};
 pub use mixdown::{BLOCK, Mixdown};
@@ -61,19 +65,27 @@ pub struct HeardFrame {
     pub capture_time: u32,
     /// When the packet came.
     pub arrival: Instant,
-    /// How much sound it has.
+    /// How much sound it has; with shares, the time between packets.
     pub duration: FrameDuration,
     /// The talker falls silent after it.
     pub last_of_burst: bool,
-    /// Bytes of the Opus frame.
+    /// Which shares it has; none: an Opus frame as it is.
+    pub share: Option<Share>,
+    /// Bytes of the Opus frame, or of the shares.
     pub len: u16,
-    /// The Opus frame, and rubbish behind it.
+    /// The Opus frame or the shares, and rubbish behind them.
     pub bytes: [u8; MAX_OPUS_FRAME],
 }
 
 impl HeardFrame {
-    /// The Opus frame.
-    pub fn opus(&self) -> &[u8] {
+    /// When the sound began that the packet was sent for.
+    pub fn captured(&self) -> u32 {
+        let passed = self.share.map_or(0, |share| u32::from(share.at) * self.duration.samples() as u32);
+        self.capture_time.wrapping_add(passed)
+    }
+
+    /// The Opus frame, or the shares.
+    pub fn payload(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len).min(MAX_OPUS_FRAME)]
     }
 }

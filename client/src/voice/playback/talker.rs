@@ -1,13 +1,16 @@
 //! One talker, as heard here: jitter buffer, decoder, and the sound that is ready to be mixed.
 
-use voip_protocol::{SessionId, voice::FrameDuration};
+use voip_protocol::{
+    SessionId,
+    voice::{FrameDuration, SHARED, Share},
+};
 
 use super::{HeardFrame, mixdown::BLOCK};
 use crate::{
     TalkerStatistics,
     dsp::{
-        Arrival, Decoder, Frame, Jitter, Pace, Pull, RATE, SHORTEN_MIN, dbfs, fade_in, fade_out, peak,
-        shorten,
+        Arrival, Decoder, Frame, Gather, Jitter, LossMeter, Pace, Pull, RATE, SHORTEN_MIN, SharePacket, dbfs,
+        fade_in, fade_out, peak, shorten,
     },
 };
 
@@ -34,6 +37,8 @@ const ABSURD: u32 = 60 * RATE;
 
 pub(super) struct Talker {
     session: SessionId,
+    losses: LossMeter,
+    gather: Gather,
     jitter: Jitter,
     decoder: Decoder,
     /// What has been decoded and not been mixed: `sound[start..end]`.
@@ -48,6 +53,8 @@ pub(super) struct Talker {
     heard_at: u64,
     /// Frames that no decoder takes.
     malformed: u64,
+    /// Frames that are whole although part of them was lost.
+    repaired: u64,
     mouth_to_ear: Option<f32>,
     /// Counters from before this talker was let go.
     before: Option<TalkerStatistics>,
@@ -58,6 +65,8 @@ impl Talker {
     pub(super) fn new(session: SessionId, before: Option<TalkerStatistics>) -> Option<Self> {
         Some(Self {
             session,
+            losses: LossMeter::default(),
+            gather: Gather::default(),
             jitter: Jitter::default(),
             decoder: Decoder::new().ok()?,
             sound: [0.0; ROOM],
@@ -68,6 +77,7 @@ impl Talker {
             was_quiet: false,
             heard_at: 0,
             malformed: 0,
+            repaired: 0,
             mouth_to_ear: None,
             before,
         })
@@ -88,14 +98,45 @@ impl Talker {
 
     pub(super) fn receive(&mut self, frame: &HeardFrame, at: u64) {
         self.heard_at = self.heard_at.max(at);
-        self.jitter.insert(&Arrival {
+        self.losses.observe(frame.sequence, frame.captured(), frame.duration.samples() as u32);
+        match frame.share {
+            None => {
+                self.jitter.insert(&Arrival {
+                    sequence: frame.sequence,
+                    packets: 1,
+                    capture_time: frame.capture_time,
+                    duration: frame.duration,
+                    last_of_burst: frame.last_of_burst,
+                    at,
+                    opus: frame.payload(),
+                });
+            }
+            Some(share) => self.gather(frame, share, at),
+        }
+    }
+
+    fn gather(&mut self, frame: &HeardFrame, share: Share, at: u64) {
+        let packet = SharePacket {
+            share,
             sequence: frame.sequence,
             capture_time: frame.capture_time,
-            duration: frame.duration,
             last_of_burst: frame.last_of_burst,
-            at,
-            opus: frame.opus(),
+            payload: frame.payload(),
+        };
+        let (jitter, repaired) = (&mut self.jitter, &mut self.repaired);
+        let taken = self.gather.insert(&packet, |whole| {
+            *repaired += u64::from(whole.repaired);
+            jitter.insert(&Arrival {
+                sequence: whole.sequence,
+                packets: whole.packets,
+                capture_time: whole.capture_time,
+                duration: SHARED,
+                last_of_burst: whole.last_of_burst,
+                at,
+                opus: whole.opus,
+            });
         });
+        self.malformed += u64::from(!taken);
     }
 
     /// Fills `voice` with the talker's next sound; false: it is silence, and `voice` is as it was. `heard_at`: the
@@ -130,6 +171,8 @@ impl Talker {
             lost: before(|b| b.lost) + counters.lost,
             late: before(|b| b.late) + counters.late,
             concealed: before(|b| b.concealed) + counters.concealed + self.malformed,
+            repaired: before(|b| b.repaired) + self.repaired,
+            loss: self.losses.share(),
             buffer_ms: self.jitter.delay() * 1_000.0 / RATE as f32,
             mouth_to_ear_ms: self.mouth_to_ear,
         }

@@ -3,13 +3,14 @@
 use std::sync::{Mutex, PoisonError};
 
 use rtrb::RingBuffer;
+use voip_protocol::voice::Code;
 
 use super::*;
 use crate::{
     TalkMode, TalkerStatistics, VoiceSettings,
     audio::{Backend, Scripted},
     dsp::{Encoder, peak, tests::voice_like},
-    voice::capture::{Capture, CaptureControls, EncodedFrame, FrameSink},
+    voice::capture::{Capture, CaptureControls, EncodedPacket, PacketSink},
 };
 
 const NO_CLOCK: fn() -> ServerTicks = || Arc::new(|_| None);
@@ -60,6 +61,7 @@ fn talk(session: u32, sound: &[f32], start: Instant, transit: Duration) -> Vec<H
             arrival: start + Duration::from_millis(10) * (n as u32 + 1) + transit,
             duration: FrameDuration::Ms10,
             last_of_burst: n + 1 == count,
+            share: None,
             len,
             bytes,
         }
@@ -218,6 +220,10 @@ fn hostile_frames_harm_nobody_else() {
             arrival: start + Duration::from_millis(u64::from(n)),
             duration: FrameDuration::ALL[random() as usize % 6],
             last_of_burst: random() % 10 == 0,
+            share: Code::ALL.get(random() as usize % 5).map(|code| {
+                let at = (random() as usize % code.packets()) as u8;
+                Share { code: *code, at }
+            }),
             len: if n % 11 == 0 { u16::MAX } else { (random() % 64) as u16 },
             bytes,
         });
@@ -284,18 +290,19 @@ struct Loopback {
     start: Instant,
 }
 
-impl FrameSink for Loopback {
-    fn frame(&mut self, frame: EncodedFrame<'_>) {
+impl PacketSink for Loopback {
+    fn packet(&mut self, packet: EncodedPacket<'_>) {
         let mut bytes = [0; MAX_OPUS_FRAME];
-        bytes[..frame.opus.len()].copy_from_slice(frame.opus);
+        bytes[..packet.payload.len()].copy_from_slice(packet.payload);
         let _ = self.frames.push(HeardFrame {
             session: SessionId(1),
             sequence: self.sequence,
-            capture_time: server_ticks(self.start, frame.captured_at),
+            capture_time: server_ticks(self.start, packet.captured_at),
             arrival: Instant::now(),
-            duration: frame.duration,
-            last_of_burst: frame.last_of_burst,
-            len: frame.opus.len() as u16,
+            duration: packet.duration,
+            share: packet.share,
+            last_of_burst: packet.last_of_burst,
+            len: packet.payload.len() as u16,
             bytes,
         });
         self.sequence += 1;

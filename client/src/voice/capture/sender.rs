@@ -1,0 +1,183 @@
+//! From frames that are to be sent to packets: each with a frame as it is, or with shares of two where packets get lost.
+
+use std::time::{Duration, Instant};
+
+use voip_protocol::{
+    limits::MAX_OPUS_FRAME,
+    voice::{Code, FrameDuration, SHARED, Share},
+};
+
+use super::{CaptureControls, EncodedPacket, PacketSink};
+use crate::{
+    VoiceSettings,
+    dsp::{Encoder, RATE, Split, share_len},
+};
+
+/// Frames of fewer bytes (8 kbit/s) are not worth repairing.
+const MIN_SHARED: usize = 20;
+/// Duration of a frame in shares.
+const SHARED_TIME: Duration = Duration::from_millis(SHARED.samples() as u64 * 1_000 / RATE as u64);
+/// Bits a second of a frame in shares, for each of its bytes.
+const SHARED_BITRATE: u32 = 8 * RATE / SHARED.samples() as u32;
+
+/// How a burst is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Of its frames.
+    pub(super) duration: FrameDuration,
+    /// Of its frames, in bits a second.
+    bitrate: u32,
+    /// How frames become shares, and how long these are; none: a packet for each frame.
+    shares: Option<(Code, usize)>,
+}
+
+impl Plan {
+    /// What is set, and what the listeners' losses ask for. All packets together have the bit rate that is set; a code
+    /// that would leave too little of it for the frames gives way to one that leaves more.
+    pub(super) fn of(settings: &VoiceSettings, controls: &CaptureControls) -> Self {
+        let wanted = controls.code();
+        let weaker = Code::ALL.into_iter().rev().skip_while(|code| Some(*code) != wanted);
+        let mut fitting = weaker.map(|code| (code, share_len(code, settings.bitrate)));
+        match fitting.find(|(code, len)| len * code.needed() >= MIN_SHARED) {
+            Some((code, len)) => {
+                let bitrate = (len * code.needed()) as u32 * SHARED_BITRATE;
+                Self { duration: SHARED, bitrate, shares: Some((code, len)) }
+            }
+            None => Self { duration: controls.duration(), bitrate: settings.bitrate, shares: None },
+        }
+    }
+
+    /// Whether frames become shares alike.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.shares.map(|(code, _)| code) == other.shares.map(|(code, _)| code)
+    }
+}
+
+/// A frame of a burst.
+pub(super) struct Spoken<'a> {
+    pub(super) samples: &'a [f32],
+    /// When the first sample was in the air that a decoder makes of it.
+    pub(super) captured_at: Instant,
+    pub(super) first: bool,
+    pub(super) last: bool,
+}
+
+/// Encodes, and hands packets on when it is their time.
+pub(super) struct Sender {
+    plan: Plan,
+    encoder: Encoder,
+    opus: [u8; MAX_OPUS_FRAME],
+    spread: Option<Spread>,
+    sink: Box<dyn PacketSink>,
+}
+
+/// Frames in shares, and what has been sent of them.
+struct Spread {
+    split: Split,
+    /// The next packet since the youngest frame's first; as many as a frame has: it waits for the next frame.
+    next: u8,
+    captured_at: Instant,
+}
+
+impl Sender {
+    /// # Panics
+    /// When the system has no memory for an encoder.
+    pub(super) fn new(sink: Box<dyn PacketSink>, plan: Plan) -> Self {
+        let encoder = Encoder::new(plan.bitrate).expect("Opus takes every clamped bit rate");
+        Self { plan, encoder, opus: [0; MAX_OPUS_FRAME], spread: None, sink }
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        self.plan
+    }
+
+    /// Samples by which decoded sound is behind what went in.
+    pub(super) fn look_ahead(&self) -> u32 {
+        self.encoder.look_ahead()
+    }
+
+    /// A burst begins.
+    pub(super) fn begin(&mut self, plan: Plan) {
+        // Settings and a fresh state that Opus has taken before it takes again.
+        let _ = self.encoder.begin(plan.bitrate);
+        self.follow(plan);
+    }
+
+    /// The burst goes on in another way.
+    pub(super) fn change(&mut self, plan: Plan) {
+        if let Some(spread) = &mut self.spread {
+            // What is left of the youngest frame. Shares that would come with later frames do not come.
+            spread.send(spread.split.code().packets(), false, false, self.sink.as_mut());
+        }
+        let _ = self.encoder.change(plan.bitrate);
+        self.follow(plan);
+    }
+
+    fn follow(&mut self, plan: Plan) {
+        self.plan = plan;
+        self.spread = plan.shares.map(|(code, len)| Spread {
+            split: Split::new(code, len),
+            next: code.packets() as u8,
+            captured_at: Instant::now(),
+        });
+    }
+
+    /// Sends a frame of the plan's duration. What is in shares goes out bit by bit, as [`Sender::passed`] says.
+    pub(super) fn frame(&mut self, spoken: &Spoken<'_>) {
+        // Opus refuses only what has a wrong length; a frame less would be the least of it.
+        let Ok(len) = self.encoder.encode(spoken.samples, &mut self.opus) else { return };
+        let (opus, sink) = (&self.opus[..len], self.sink.as_mut());
+        let Some(spread) = &mut self.spread else {
+            return sink.packet(EncodedPacket {
+                payload: opus,
+                share: None,
+                captured_at: spoken.captured_at,
+                duration: self.plan.duration,
+                first_of_burst: spoken.first,
+                last_of_burst: spoken.last,
+            });
+        };
+        let packets = spread.split.code().packets();
+        spread.send(packets, false, false, sink);
+        spread.split.push(Some(opus));
+        (spread.next, spread.captured_at) = (0, spoken.captured_at);
+        if !spoken.last {
+            return spread.send(1, spoken.first, false, sink);
+        }
+        // Nothing comes that the rest could wait for.
+        spread.send(packets, spoken.first, true, sink);
+        spread.split.push(None);
+        (spread.next, spread.captured_at) = (0, spoken.captured_at + SHARED_TIME);
+        spread.send(spread.split.code().shares() - packets, false, true, sink);
+        spread.next = packets as u8;
+    }
+
+    /// So many samples have been captured since the last frame: sends the shares whose time it is.
+    pub(super) fn passed(&mut self, samples: usize) {
+        if let Some(spread) = &mut self.spread {
+            let code = spread.split.code();
+            let due = (1 + samples / code.interval().samples()).min(code.packets());
+            spread.send(due, false, false, self.sink.as_mut());
+        }
+    }
+}
+
+impl Spread {
+    /// Sends the packets up to `end` that have not been sent.
+    fn send(&mut self, end: usize, first: bool, last: bool, sink: &mut dyn PacketSink) {
+        let code = self.split.code();
+        while usize::from(self.next) < end {
+            let mut payload = [0; MAX_OPUS_FRAME];
+            let len = self.split.packet(self.next, &mut payload);
+            sink.packet(EncodedPacket {
+                payload: &payload[..len],
+                share: Some(Share { code, at: self.next }),
+                captured_at: self.captured_at,
+                duration: code.interval(),
+                first_of_burst: first && self.next == 0,
+                last_of_burst: last,
+            });
+            self.next += 1;
+        }
+    }
+}
