@@ -147,6 +147,8 @@ pub struct TalkerStatistics {
     pub repaired: u64,
     /// Share of the packets that got lost, of late, 0 to 1.
     pub loss: f32,
+    /// The same as it is felt: more, where several are lost in a row.
+    pub felt_loss: f32,
     /// Delay of the jitter buffer, in milliseconds.
     pub buffer_ms: f32,
     /// From the talker's microphone to this speaker, in milliseconds, estimated over the server's clock;

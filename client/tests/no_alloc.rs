@@ -14,7 +14,7 @@ use voip_client::{
 };
 use voip_protocol::{
     limits::MAX_OPUS_FRAME,
-    voice::{Code, FrameDuration, Share},
+    voice::{Code, FrameDuration, MAX_SHARED, Share},
 };
 
 #[global_allocator]
@@ -111,6 +111,7 @@ fn signal_processing_does_not_allocate_once_made() {
                 duration: FrameDuration::Ms10,
                 last_of_burst: n % 100 == 99,
                 at: u64::from(n) * 480 + 100_000,
+                spread: 0,
                 opus: &opus[..len],
             });
             match jitter.pull(u64::from(n) * 480 + 100_000) {
@@ -129,15 +130,15 @@ fn signal_processing_does_not_allocate_once_made() {
         decoder.reset().unwrap();
     });
     let (mut split, mut gather, mut losses) =
-        (Split::new(Code::ThreeOfSeven, 14), Gather::default(), LossMeter::default());
-    let (mut payload, mut whole) = ([0; MAX_OPUS_FRAME], 0);
+        (Split::new(Code::ThreeOfEight, 12), Gather::default(), LossMeter::default());
+    let (mut payload, mut whole) = ([0; 2 * MAX_SHARED], 0);
     assert_no_alloc(|| {
         for n in 0..100u32 {
-            split.push(Some(&opus[..42]));
-            for at in 0..4 {
+            split.push(Some(&opus[..36]));
+            for at in 0..5 {
                 let len = split.packet(at, &mut payload);
-                let (share, sequence) = (Share { code: split.code(), at }, n * 4 + u32::from(at));
-                losses.observe(sequence, sequence * 240, 240);
+                let (share, sequence) = (Share { code: split.code(), at }, n * 5 + u32::from(at));
+                losses.observe(sequence, sequence * 192, 192);
                 let packet = SharePacket {
                     share,
                     sequence,

@@ -215,9 +215,9 @@ async fn a_listener_is_not_fooled_by_its_network_either() {
     server.stop().await;
 }
 
-/// Lost packets are counted and made up for, and the talk goes on.
+/// Lost packets are counted and made up for; the talker hears of it, and from then on they are put together again.
 #[tokio::test(flavor = "multi_thread")]
-async fn loss_is_counted_and_concealed() {
+async fn loss_is_counted_concealed_and_repaired() {
     let (server, relay) = Relay::before_a_server().await;
     let alice = TestClient::join(&server, "alice", "General").await;
     let bob = TestClient::listen(&server, "bob", "General").await;
@@ -228,11 +228,21 @@ async fn loss_is_counted_and_concealed() {
         if voice && number % 10 == 3 { Vec::new() } else { vec![packet.to_vec()] }
     });
     alice.devices.say(&speech());
-    wait::until("three seconds of talk", LIMIT, || async { bob.frames_received().await > 300 }).await;
-    let statistics = bob.statistics().await;
-    let share = statistics.frames_lost as f32 / statistics.frames_received as f32;
-    assert!((0.05..0.2).contains(&share), "{statistics:?}");
-    assert!(statistics.frames_concealed > 0, "{statistics:?}");
+    let talker = || async { bob.statistics().await.talkers.first().cloned() };
+    wait::until("frames are repaired", LIMIT, || async {
+        talker().await.is_some_and(|talker| talker.repaired > 50)
+    })
+    .await;
+    let before = talker().await.expect("she has been heard");
+    // What was lost before the talker heard of it.
+    assert!(before.lost > 0 && before.concealed > 0, "{before:?}");
+    wait::until("more frames are repaired", LIMIT, || async {
+        talker().await.is_some_and(|talker| talker.repaired > before.repaired + 50)
+    })
+    .await;
+    let after = talker().await.expect("she has been heard");
+    assert_eq!(after.lost, before.lost, "{before:?} {after:?}");
+    assert!((0.05..0.2).contains(&after.loss), "{after:?}");
     server.stop().await;
 }
 

@@ -78,6 +78,14 @@ impl DelayEstimator {
         lag
     }
 
+    /// The lag of what was captured at `capture_time` and is there at `arrival`; nothing is learnt from it. None before
+    /// anything has been observed, and where the clock has nothing to do with that of what has been.
+    pub fn lag(&self, capture_time: u32, arrival: u64) -> Option<u32> {
+        let transit = (arrival as u32).wrapping_sub(capture_time).wrapping_sub(self.reference?);
+        let lag = i64::from(transit.cast_signed()) - self.base;
+        (lag.abs() <= CLOCK_JUMP).then_some(lag.max(0) as u32)
+    }
+
     /// The delay that the spread seen so far asks for, in ticks.
     pub fn wanted(&self) -> u32 {
         let (mut sum, mut bin) = (0.0, 0);

@@ -36,6 +36,8 @@ use super::delay::{DelayEstimator, MS};
 const SLOTS: u32 = 128;
 /// Packets that a frame takes at most.
 const MOST_PACKETS: u32 = 8;
+/// What a frame waits for its packets at most.
+const MAX_SPREAD: u32 = 60 * MS;
 /// When the first frame of all comes, this many before it are still welcome.
 const BEFORE_FIRST: u32 = SLOTS / 2;
 /// Sound that is made up at most while nothing comes. Beyond it, made-up speech is a drone.
@@ -73,6 +75,8 @@ pub struct Jitter {
     seen: u128,
     missed: u128,
     estimator: DelayEstimator,
+    /// What frames wait for that come in several packets, in ticks.
+    spread: u32,
     /// What waits have shown to be needed, in ticks.
     floor: f32,
     /// Delay of the frame handed out last.
@@ -93,6 +97,7 @@ impl Default for Jitter {
             seen: 0,
             missed: 0,
             estimator: DelayEstimator::default(),
+            spread: 0,
             floor: 0.0,
             current: 0,
             wait_once: false,
@@ -103,6 +108,12 @@ impl Default for Jitter {
 }
 
 impl Jitter {
+    /// Learns from a packet of a frame of several, which could have been sent as soon as `samples` of sound from
+    /// `capture_time` on had been captured.
+    pub fn packet(&mut self, capture_time: u32, at: u64, samples: u32) {
+        self.estimator.observe(capture_time, at, samples);
+    }
+
     /// Takes in a frame.
     pub fn insert(&mut self, frame: &Arrival<'_>) -> Inserted {
         if frame.opus.len() > MAX_OPUS_FRAME {
@@ -126,7 +137,8 @@ impl Jitter {
             return Inserted::Duplicate;
         }
         self.counters.received += 1;
-        let lag = self.estimator.observe(frame.capture_time, frame.at, frame.duration.samples() as u32);
+        let lag = self.learn(frame);
+        self.spread = frame.spread.min(MAX_SPREAD);
         let slot = &mut self.slots[index(frame.sequence)];
         slot.opus[..frame.opus.len()].copy_from_slice(frame.opus);
         (slot.filled, slot.len, slot.lag) = (true, frame.opus.len() as u16, lag);
@@ -173,7 +185,7 @@ impl Jitter {
 
     /// The delay that the next burst starts with, in ticks.
     pub fn wanted(&self) -> u32 {
-        self.estimator.wanted().max(self.floor as u32).min(MAX_DELAY)
+        (self.estimator.wanted() + self.spread).max(self.floor as u32).min(MAX_DELAY)
     }
 
     /// Nothing is being played and nothing waits to be.
@@ -200,9 +212,16 @@ impl Jitter {
         }
         self.counters.received += 1;
         self.counters.late += 1;
-        let lag = self.estimator.observe(frame.capture_time, frame.at, frame.duration.samples() as u32);
+        let lag = self.learn(frame);
         self.wait_once |= lag > self.current && self.current + HOLD_STEP <= MAX_DELAY;
         Inserted::Late
+    }
+
+    fn learn(&mut self, frame: &Arrival<'_>) -> u32 {
+        let lag = (frame.spread > 0).then(|| self.estimator.lag(frame.capture_time, frame.at)).flatten();
+        lag.unwrap_or_else(|| {
+            self.estimator.observe(frame.capture_time, frame.at, frame.duration.samples() as u32)
+        })
     }
 
     fn step(&mut self, now: u64) -> Step {

@@ -1,12 +1,20 @@
 //! How many of a talker's packets get lost, of late.
 //!
 //! Sequence numbers tell how many were sent (as in RFC 3550 §A.3), but across a silence only that there was one: what
-//! is spoken elsewhere takes numbers too. Both counts forget exponentially.
+//! is spoken elsewhere takes numbers too. All counts forget exponentially.
+//!
+//! A network that loses several packets in a row hurts more than its share of lost packets says: protection by what
+//! other packets bring is overcome by it. So there is the loss as it is *felt* too: that of a network that loses each
+//! packet by itself, and three of four packets as often.
 
 use super::{RATE, delay::MS};
 
 /// Sound after which a packet has 1/e of its weight left, in ticks.
 const MEMORY: f32 = 3.0 * RATE as f32;
+/// The same where several are lost in a row, which is rarer.
+const LONG_MEMORY: f32 = 10.0 * RATE as f32;
+/// Loss is felt as so many times what it is, at most: one hole is no reason to protect what comes after it.
+const MOST_FELT: f32 = 4.0;
 /// Capture times that are further apart than the numbers between them say, by more than this, have a silence between.
 const SILENCE: u32 = 40 * MS;
 /// Fewer packets than this tell nothing.
@@ -18,8 +26,13 @@ const STRANGE: i32 = 1 << 16;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LossMeter {
     newest: Option<(u32, u32)>,
+    /// Whether each of the last packets was lost, the newest in the lowest bit.
+    lost: u8,
     sent: f32,
     received: f32,
+    /// Packets, and those of them that were the last of four of which three or four were lost.
+    looked_at: f32,
+    worst: f32,
 }
 
 impl LossMeter {
@@ -29,7 +42,7 @@ impl LossMeter {
         let (newest, at) = self.newest.unwrap_or((sequence.wrapping_sub(1), captured.wrapping_sub(duration)));
         let ahead = sequence.wrapping_sub(newest).cast_signed();
         if !(-STRANGE..=STRANGE).contains(&ahead) {
-            *self = Self { newest: Some((sequence, captured)), sent: 1.0, received: 1.0 };
+            *self = Self { newest: Some((sequence, captured)), sent: 1.0, received: 1.0, ..Self::default() };
             return;
         }
         if ahead <= 0 {
@@ -40,16 +53,43 @@ impl LossMeter {
         let spoken = ahead.unsigned_abs() * duration;
         let apart = captured.wrapping_sub(at).cast_signed();
         let silent = apart > spoken.saturating_add(SILENCE).cast_signed();
-        let packets = if silent { 1.0 } else { ahead as f32 };
-        let kept = (-packets * duration as f32 / MEMORY).exp();
-        self.sent = self.sent * kept + packets;
+        let packets = if silent { 1 } else { ahead.unsigned_abs() };
+        let kept = (-((packets * duration) as f32) / MEMORY).exp();
+        self.sent = self.sent * kept + packets as f32;
         self.received = self.received * kept + 1.0;
+        let kept = (-((packets * duration) as f32) / LONG_MEMORY).exp();
+        self.looked_at = self.looked_at * kept + packets as f32;
+        self.worst = self.worst * kept + self.note(packets) as f32;
         self.newest = Some((sequence, captured));
+    }
+
+    /// Of so many packets the last has come. Says how many of them end four of which three or four were lost.
+    fn note(&mut self, packets: u32) -> u32 {
+        let mut worst = 0;
+        // The first four say it all: of more that are lost, each ends four lost ones.
+        let (looked_at, more) = (packets.min(5), packets.saturating_sub(5));
+        for n in 1..=looked_at {
+            self.lost = self.lost << 1 | u8::from(n < looked_at);
+            worst += u32::from((self.lost & 0b1111).count_ones() >= 3);
+        }
+        worst + more
     }
 
     /// The share that gets lost, 0 to 1.
     pub fn share(&self) -> f32 {
         if self.sent < ENOUGH { 0.0 } else { (1.0 - self.received / self.sent).clamp(0.0, 1.0) }
+    }
+
+    /// The loss as it is felt, 0 to 1: the share, or more.
+    pub fn felt(&self) -> f32 {
+        let worst = if self.looked_at < ENOUGH { 0.0 } else { (self.worst / self.looked_at).min(1.0) };
+        // Three of four packets that are lost by themselves with p: 4p³ − 3p⁴, which rises from 0 to 1.
+        let (mut low, mut high) = (0.0, 1.0);
+        for _ in 0..16 {
+            let p = f32::midpoint(low, high);
+            if p.powi(3) * (4.0 - 3.0 * p) < worst { low = p } else { high = p }
+        }
+        low.clamp(self.share(), (self.share() * MOST_FELT).min(1.0))
     }
 }
 
@@ -81,6 +121,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_lost_in_a_row_is_felt_more() {
+        // One of ten in turn: never three of four. Three of thirty in a row: twice in thirty packets.
+        let (single, row) = (met(3_000, |n| n % 10 == 1), met(3_000, |n| n % 30 < 3));
+        assert!((single.felt() - single.share()).abs() < 0.001);
+        assert!((row.share() - 0.1).abs() < 0.02);
+        let p = row.felt();
+        assert!((p.powi(3) * (4.0 - 3.0 * p) - 2.0 / 30.0).abs() < 0.02, "{p}");
+        // By chance: it is felt as what it is.
+        let mut random = 1u32;
+        let lost: Vec<bool> = (0..20_000)
+            .map(|_| {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                random >> 8 < (0.2 * f64::from(1 << 24)) as u32
+            })
+            .collect();
+        let chance = met(20_000, |n| lost[n as usize]);
+        assert!((chance.felt() - 0.2).abs() < 0.07, "{}", chance.felt());
+    }
+
+    #[test]
     fn silence_and_what_is_late_are_no_loss() {
         let mut meter = LossMeter::default();
         for n in 0..1_000u32 {
@@ -107,6 +167,7 @@ mod tests {
                 let duration = voip_protocol::voice::FrameDuration::ALL[duration].samples() as u32;
                 meter.observe(last, captured, duration);
                 prop_assert!((0.0..=1.0).contains(&meter.share()));
+                prop_assert!((meter.share()..=1.0).contains(&meter.felt()));
             }
         }
     }

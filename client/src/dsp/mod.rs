@@ -12,7 +12,7 @@ mod mix;
 mod pace;
 mod resample;
 mod shares;
-mod shorten;
+mod stretch;
 
 pub use clock::CaptureClock;
 pub use codec::{CodecError, Decoder, Encoder};
@@ -24,7 +24,7 @@ pub use mix::{Limiter, add, fade_in, fade_out};
 pub use pace::Pace;
 pub use resample::Resampler;
 pub use shares::{Gather, SharePacket, Split, Whole, share_len};
-pub use shorten::{SHORTEN_MIN, shorten};
+pub use stretch::{STRETCH_MIN, STRETCH_ROOM, lengthen, shorten};
 
 /// The rate that everything is done at, in Hz.
 pub const RATE: u32 = 48_000;

@@ -287,7 +287,7 @@ impl Receiver {
         let mut bytes = [0; MAX_OPUS_FRAME];
         bytes.get_mut(..payload.len())?.copy_from_slice(payload);
         self.reception.figures.received.fetch_add(1, Ordering::Relaxed);
-        let lasts = Duration::from_micros(header.duration.samples() as u64 * 1_000 / 48);
+        let lasts = Duration::from_micros(u64::from(header.sound().1) * 1_000 / 48);
         self.ways.heard(lasts, header.last_of_burst, now);
         let heard = HeardFrame {
             session: talker,
@@ -327,7 +327,8 @@ impl Talker {
     /// A packet has come that is fresh and genuine.
     fn note(&mut self, header: &Header, now: Instant) {
         self.window.accept(header.sequence);
-        self.losses.observe(header.sequence, header.captured(), header.duration.samples() as u32);
+        let (captured, samples) = header.sound();
+        self.losses.observe(header.sequence, captured, samples);
         self.heard_at = now;
     }
 }
@@ -335,7 +336,7 @@ impl Talker {
 /// What is to be reported of those who are talking: of each who loses packets in turn.
 fn report(talkers: &HashMap<SessionId, Talker>, turn: u32, now: Instant) -> Option<LossReport> {
     let losing = talkers.iter().filter_map(|(session, talker)| {
-        let loss = Loss::from_share(talker.losses.share());
+        let loss = Loss::from_share(talker.losses.felt());
         let talking = now.saturating_duration_since(talker.heard_at) <= REPORTED;
         (talking && loss != Loss(0)).then_some(LossReport { talker: *session, loss })
     });

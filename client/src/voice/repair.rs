@@ -6,8 +6,7 @@ use voip_protocol::voice::Code;
 
 /// The steps: protection, the loss from which on it is taken, and the one below which it is left again. What is
 /// between is left as it is: each change may be heard.
-const STEPS: [(Code, f32, f32); 3] =
-    [(Code::TwoOfFour, 0.02, 0.005), (Code::ThreeOfSeven, 0.12, 0.08), (Code::TwoOfSeven, 0.25, 0.18)];
+const STEPS: [(Code, f32, f32); 2] = [(Code::TwoOfFour, 0.02, 0.005), (Code::ThreeOfEight, 0.16, 0.1)];
 /// How long it has been calm before the next step down.
 const CALM: Duration = Duration::from_secs(10);
 
@@ -46,20 +45,18 @@ mod tests {
         assert_eq!(told(0.0, 0), None);
         assert_eq!(told(0.019, 1), None);
         assert_eq!(told(0.05, 2), Some(Code::TwoOfFour));
-        assert_eq!(told(0.3, 3), Some(Code::TwoOfSeven));
+        assert_eq!(told(0.3, 3), Some(Code::ThreeOfEight));
         // Not calm enough, then too soon.
-        assert_eq!(told(0.2, 4), Some(Code::TwoOfSeven));
-        assert_eq!(told(0.2, 30), Some(Code::TwoOfSeven));
-        assert_eq!(told(0.01, 31), Some(Code::TwoOfSeven));
-        assert_eq!(told(0.19, 40), Some(Code::TwoOfSeven));
-        assert_eq!(told(0.01, 41), Some(Code::TwoOfSeven));
+        assert_eq!(told(0.11, 4), Some(Code::ThreeOfEight));
+        assert_eq!(told(0.11, 30), Some(Code::ThreeOfEight));
+        assert_eq!(told(0.01, 31), Some(Code::ThreeOfEight));
+        assert_eq!(told(0.15, 40), Some(Code::ThreeOfEight));
+        assert_eq!(told(0.0, 41), Some(Code::ThreeOfEight));
         // One step after another.
-        assert_eq!(told(0.0, 51), Some(Code::ThreeOfSeven));
-        assert_eq!(told(0.0, 60), Some(Code::ThreeOfSeven));
-        assert_eq!(told(0.0, 61), Some(Code::TwoOfFour));
-        assert_eq!(told(0.01, 71), Some(Code::TwoOfFour));
-        assert_eq!(told(0.0, 72), Some(Code::TwoOfFour));
-        assert_eq!(told(0.004, 82), None);
+        assert_eq!(told(0.0, 51), Some(Code::TwoOfFour));
+        assert_eq!(told(0.01, 61), Some(Code::TwoOfFour));
+        assert_eq!(told(0.0, 62), Some(Code::TwoOfFour));
+        assert_eq!(told(0.004, 72), None);
         assert_eq!(told(f32::NAN, 83), None);
     }
 }

@@ -89,7 +89,7 @@ pub struct Header {
     /// When the first sample that a decoder makes of the frame was captured, on the server's 48 kHz clock, wrapping after
     /// 24.8 hours. Of two frames in shares, the younger.
     pub capture_time: u32,
-    /// How much sound the packet stands for: that of its frame, or, where it has shares, the time between packets.
+    /// How much sound a frame has.
     pub duration: FrameDuration,
     /// The talker falls silent after the youngest frame in it.
     pub last_of_burst: bool,
@@ -127,10 +127,9 @@ impl Header {
         bytes
     }
 
-    /// When the sound began that the packet was sent for: its frame's, or, where it has shares, in their course.
-    pub fn captured(&self) -> u32 {
-        let passed = self.share.map_or(0, |share| u32::from(share.at) * self.duration.samples() as u32);
-        self.capture_time.wrapping_add(passed)
+    /// As [`sound`].
+    pub fn sound(&self) -> (u32, u32) {
+        sound(self.capture_time, self.duration, self.share)
     }
 
     /// Reads the header at the start of `bytes`.
@@ -177,6 +176,13 @@ impl<'a> VoicePacket<'a> {
         }
         Ok(Self { header, sealed })
     }
+}
+
+/// When the sound began that a packet was sent for, and how much it is, in samples: its frame's, or, where it has
+/// shares, what falls to it.
+pub fn sound(capture_time: u32, duration: FrameDuration, share: Option<Share>) -> (u32, u32) {
+    let Some(share) = share else { return (capture_time, duration.samples() as u32) };
+    (capture_time.wrapping_add(share.code.sent_after(share.at.into()) as u32), share.samples() as u32)
 }
 
 /// What a datagram says that it is.

@@ -227,7 +227,7 @@ mod tests {
     use super::{super::header::tests::headers, *};
     use crate::{
         ContextId,
-        voice::{FrameDuration, Ping, TAG_LEN, TagKey, VoicePacket},
+        voice::{Code, FrameDuration, Loss, LossReport, Ping, SHARED, Share, TAG_LEN, TagKey, VoicePacket},
     };
 
     /// RFC 9605, appendix C.3, `AES_128_GCM_SHA256_128`.
@@ -292,14 +292,18 @@ mod tests {
             SealingKey::derive(&secret, Epoch(2), header.session).seal(header, b"an Opus frame", &mut out);
         let tag = uplink.tag(&out[..length]);
         let vectors = include_str!("../../../docs/voice-packet.md");
-        let ping = |follow| {
-            Ping { session: header.session, sequence: 9, client_time: 0x00bc_614e, follow, report: None }
+        let ping = |follow, report| {
+            Ping { session: header.session, sequence: 9, client_time: 0x00bc_614e, follow, report }
                 .to_bytes(&uplink)
         };
-        let (ping, probe) = (ping(true), ping(false));
-        for part in [&out[..HEADER_LEN], &out[HEADER_LEN..length], &tag[..], &ping[..], &probe[..]] {
+        let report = LossReport { talker: SessionId(0x0506_0708), loss: Loss(26) };
+        let (ping, probe, reporting) = (ping(true, None), ping(false, None), ping(true, Some(report)));
+        for part in [&out[..HEADER_LEN], &out[HEADER_LEN..length], &tag[..], &ping, &probe, &reporting] {
             assert!(vectors.contains(&hex::encode(part)), "not in the document: {}", hex::encode(part));
         }
+        let share = Some(Share { code: Code::ThreeOfEight, at: 2 });
+        let shared = Header { duration: SHARED, last_of_burst: false, share, ..header };
+        assert!(vectors.contains(&format!("| `{:x}` |", shared.to_bytes()[1])));
     }
 
     /// Opus at 40 kbit/s in frames of 10 ms is 50 bytes.

@@ -1,7 +1,7 @@
 //! Frames in shares: an erasure code over packets, against loss.
 //!
 //! Where packets get lost, a talker's frames have 20 ms, and each is cut into shares of one length that travel in
-//! packets of their own, one after another. Any few of them give the frame back: the code is Reed's and Solomon's
+//! packets one after another. Any few of them give the frame back: the code is Reed's and Solomon's
 //! (1960), over the field that RFC 5510 names, and maximum distance separable. A packet has a share of the youngest
 //! frame, and one of the frame before it.
 
@@ -9,29 +9,29 @@ use super::FrameDuration;
 
 /// Duration of frames in shares.
 pub const SHARED: FrameDuration = FrameDuration::Ms20;
+/// The most bytes of a frame in shares: 27.2 kbit/s, more than what is heard of it needs.
+pub const MAX_SHARED: usize = 68;
 /// Shares that a frame has at most.
-pub const MAX_SHARES: usize = 7;
+pub const MAX_SHARES: usize = 8;
 
 /// How frames become shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
     /// Two of four give the frame back; a packet every 10 ms.
     TwoOfFour,
-    /// Three of seven; a packet every 5 ms.
-    ThreeOfSeven,
-    /// Two of seven; a packet every 5 ms.
-    TwoOfSeven,
+    /// Three of eight; five packets in 20 ms.
+    ThreeOfEight,
 }
 
 impl Code {
     /// All of them, the one against least loss first.
-    pub const ALL: [Self; 3] = [Self::TwoOfFour, Self::ThreeOfSeven, Self::TwoOfSeven];
+    pub const ALL: [Self; 2] = [Self::TwoOfFour, Self::ThreeOfEight];
 
     /// Shares that give a frame back.
     pub const fn needed(self) -> usize {
         match self {
-            Self::TwoOfFour | Self::TwoOfSeven => 2,
-            Self::ThreeOfSeven => 3,
+            Self::TwoOfFour => 2,
+            Self::ThreeOfEight => 3,
         }
     }
 
@@ -39,21 +39,27 @@ impl Code {
     pub const fn shares(self) -> usize {
         match self {
             Self::TwoOfFour => 4,
-            Self::ThreeOfSeven | Self::TwoOfSeven => 7,
-        }
-    }
-
-    /// Time between packets.
-    pub const fn interval(self) -> FrameDuration {
-        match self {
-            Self::TwoOfFour => FrameDuration::Ms10,
-            Self::ThreeOfSeven | Self::TwoOfSeven => FrameDuration::Ms5,
+            Self::ThreeOfEight => MAX_SHARES,
         }
     }
 
     /// Packets in the duration of a frame: as many packets lie between shares of one number of two frames.
     pub const fn packets(self) -> usize {
-        SHARED.samples() / self.interval().samples()
+        match self {
+            Self::TwoOfFour => 2,
+            Self::ThreeOfEight => 5,
+        }
+    }
+
+    /// When a share is sent, in samples at 48 kHz after the first: every 10 ms; of eight, the first two at once and then
+    /// one every 5 ms, and so again with the next frame's.
+    pub const fn sent_after(self, share: usize) -> usize {
+        let (frames, at) = (share / self.packets(), share % self.packets());
+        let after = match self {
+            Self::TwoOfFour => at * 480,
+            Self::ThreeOfEight => at.saturating_sub(1) * 240,
+        };
+        frames * SHARED.samples() + after
     }
 }
 
@@ -75,24 +81,28 @@ impl Share {
         if at < self.code.shares() { Some(at) } else { None }
     }
 
+    /// Sound that a packet stands for, in samples: as much as if all had the same.
+    pub const fn samples(self) -> usize {
+        SHARED.samples() / self.code.packets()
+    }
+
     /// The number in the header, from 1.
     pub(super) const fn number(self) -> u8 {
         let first = match self.code {
-            Code::TwoOfFour | Code::ThreeOfSeven => 1,
-            Code::TwoOfSeven => 5,
+            Code::TwoOfFour => 1,
+            Code::ThreeOfEight => 1 + Code::TwoOfFour.packets() as u8,
         };
         first + self.at
     }
 
     /// What a number other than 0 means in a packet of this duration.
     pub(super) fn from_number(number: u8, duration: FrameDuration) -> Option<Self> {
-        let (code, at) = match (duration, number) {
-            (FrameDuration::Ms10, 1..=2) => (Code::TwoOfFour, number - 1),
-            (FrameDuration::Ms5, 1..=4) => (Code::ThreeOfSeven, number - 1),
-            (FrameDuration::Ms5, 5..=8) => (Code::TwoOfSeven, number - 5),
+        let share = match number {
+            1..=2 => Self { code: Code::TwoOfFour, at: number - 1 },
+            3..=7 => Self { code: Code::ThreeOfEight, at: number - 3 },
             _ => return None,
         };
-        Some(Self { code, at })
+        (duration == SHARED).then_some(share)
     }
 }
 
@@ -107,7 +117,7 @@ mod tests {
             for number in 0..=15 {
                 if let Some(share) = Share::from_number(number, duration) {
                     known += 1;
-                    assert_eq!((share.number(), share.code.interval()), (number, duration));
+                    assert_eq!((share.number(), duration), (number, SHARED));
                     assert!(usize::from(share.at) < share.code.packets());
                 }
             }
@@ -119,6 +129,8 @@ mod tests {
     fn every_share_of_a_frame_has_its_packet() {
         for code in Code::ALL {
             assert!(code.shares() <= MAX_SHARES && code.needed() < code.shares());
+            let sent: Vec<_> = (0..code.shares()).map(|share| code.sent_after(share)).collect();
+            assert!(sent.is_sorted() && sent[0] == 0 && sent[code.packets()] == SHARED.samples());
             let packets = || (0..code.packets()).map(|at| Share { code, at: at as u8 });
             let mut shares: Vec<_> = packets()
                 .map(|share| usize::from(share.at))

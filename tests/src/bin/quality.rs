@@ -42,6 +42,8 @@ const NO_LOSS: &str = "0 % lost";
 const CLEAN: f64 = 4.3;
 /// Of payload, in bits for a second of sound, all told.
 const PAYLOAD: f64 = 40_000.0;
+/// What repair may add to the delay, in ms.
+const ADDED: f64 = 40.0;
 const TRACES: [(&str, Network); 4] = [
     ("LAN", Network::LAN),
     ("Wi-Fi", Network::WIFI),
@@ -218,6 +220,18 @@ fn figures(points: &[Point]) -> Vec<Figure> {
             value,
             goal: format!("at most {most}"),
             holds: value <= most,
+        });
+    }
+    let lossy = |point: &&Point| point.name.contains("lost") && point.name != NO_LOSS;
+    let delay = |point: &Point| point.mean(|call| call.verdict.delay_ms);
+    let latest = points.iter().filter(lossy).map(delay).reduce(f64::max);
+    if let (Some(latest), Some(clean)) = (latest, clean) {
+        let value = latest - delay(clean);
+        figures.push(Figure {
+            what: "ms that repair adds, the most".into(),
+            value,
+            goal: format!("at most {ADDED}"),
+            holds: value <= ADDED,
         });
     }
     for (share, most) in &LOSSES[1..] {

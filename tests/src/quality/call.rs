@@ -17,7 +17,7 @@ use voip_client::{
 use voip_protocol::{
     SessionId,
     limits::MAX_OPUS_FRAME,
-    voice::{FrameDuration, Loss, Share},
+    voice::{FrameDuration, Loss, Share, sound},
 };
 
 use super::{Link, Network};
@@ -118,7 +118,7 @@ impl Call {
         let end = time_of(said.len(), self.talker_ppm) + TAIL;
         let mut under_way: BTreeMap<(Duration, u64), Arc<Packet>> = BTreeMap::new();
         let (mut captured, mut sequence, mut carried) = (0, 0_u32, 0_u64);
-        let (mut bytes, mut spoken) = (0, 0);
+        let (mut bytes, mut spoken) = (0, 0u32);
         let (mut samples, mut block) = (Vec::with_capacity(said.len() + RATE as usize), [0.0; BLOCK]);
         let (mut looked, mut waited) = (Duration::ZERO, Vec::new());
         let (mut told, mut repair) = (Duration::ZERO, Repair::default());
@@ -147,7 +147,7 @@ impl Call {
                     packet.sequence = sequence;
                     packet.capture_time = ticks(captured_at - epoch);
                     bytes += packet.payload.len();
-                    spoken += packet.duration.samples();
+                    spoken += sound(0, packet.duration, packet.share).1;
                     sequence += 1;
                     let packet = Arc::new(packet);
                     for arrival in link.carry(handed_over) {
@@ -165,7 +165,7 @@ impl Call {
             if now >= told {
                 told += TOLD_EVERY;
                 // As it comes over the wire, by the server; its way there and back is short beside the time measured over.
-                let loss = mixdown.statistics().first().map_or(0.0, |talker| talker.loss);
+                let loss = mixdown.statistics().first().map_or(0.0, |talker| talker.felt_loss);
                 controls.set_code(repair.told(Loss::from_share(loss).share(), start + now));
             }
             if now >= looked {
@@ -173,7 +173,7 @@ impl Call {
                 waited.extend(mixdown.statistics().first().map(|talker| f64::from(talker.buffer_ms)));
             }
         }
-        let seconds = spoken as f64 / f64::from(RATE);
+        let seconds = f64::from(spoken) / f64::from(RATE);
         Heard {
             samples,
             talker: mixdown.statistics().remove(0),

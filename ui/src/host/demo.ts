@@ -170,6 +170,9 @@ function statistics(connected: boolean): Statistics {
     lost,
     late: 0,
     concealed: lost,
+    repaired: 5 * lost,
+    loss: lost / 5000,
+    felt_loss: lost / 5000,
     buffer_ms: 20,
     mouth_to_ear_ms,
   });

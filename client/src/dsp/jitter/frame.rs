@@ -17,6 +17,9 @@ pub struct Arrival<'a> {
     pub last_of_burst: bool,
     /// When it came, in the listener's ticks.
     pub at: u64,
+    /// In how many ticks its packets are sent, after the end of such a frame as needs but one; 0: it is one. The spread of
+    /// its packets is told by [`Jitter::packet`](super::Jitter::packet).
+    pub spread: u32,
     /// The Opus frame.
     pub opus: &'a [u8],
 }

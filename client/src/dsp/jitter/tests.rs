@@ -82,6 +82,7 @@ fn insert(jitter: &mut Jitter, packet: &Sent) -> Inserted {
         duration: FrameDuration::Ms10,
         last_of_burst: packet.last,
         at: packet.arrival,
+        spread: 0,
         opus: &packet.sequence.to_be_bytes(),
     })
 }
@@ -359,6 +360,7 @@ proptest! {
                 duration: FrameDuration::ALL[duration],
                 last_of_burst: last,
                 at: now.saturating_sub(u64::from(captured % 5_000)),
+                spread: if kind == 4 { jump } else { 0 },
                 opus: &bytes[..len],
             });
             for n in 0..jump % 4 {

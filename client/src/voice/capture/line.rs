@@ -129,7 +129,7 @@ impl CaptureLine {
         if !self.talk.sending() {
             return plan;
         }
-        if plan.is_like(&now) {
+        if plan.is_like(&now) || !self.sender.may_change() {
             return now;
         }
         self.sender.change(plan);

@@ -48,7 +48,7 @@ pub struct EncodedPacket<'a> {
     /// younger): by the encoder's look-ahead before the first sample that was given to it. Within a burst exactly one
     /// duration after the last frame's, unless the device lost samples or its clock has strayed by 10 ms.
     pub captured_at: Instant,
-    /// How much sound the frame has; with shares, the time between packets.
+    /// How much sound a frame has.
     pub duration: FrameDuration,
     /// It begins a burst.
     pub first_of_burst: bool,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use voip_protocol::{
     limits::MAX_OPUS_FRAME,
-    voice::{Code, FrameDuration, SHARED, Share},
+    voice::{Code, FrameDuration, MAX_SHARED, SHARED, Share},
 };
 
 use super::{CaptureControls, EncodedPacket, PacketSink};
@@ -13,8 +13,8 @@ use crate::{
     dsp::{Encoder, RATE, Split, share_len},
 };
 
-/// Frames of fewer bytes (8 kbit/s) are not worth repairing.
-const MIN_SHARED: usize = 20;
+/// Frames of fewer bytes (10 kbit/s) are not worth repairing: Opus leaves the wide band below.
+const MIN_SHARED: usize = 25;
 /// Duration of a frame in shares.
 const SHARED_TIME: Duration = Duration::from_millis(SHARED.samples() as u64 * 1_000 / RATE as u64);
 /// Bits a second of a frame in shares, for each of its bytes.
@@ -77,6 +77,7 @@ struct Spread {
     /// The next packet since the youngest frame's first; as many as a frame has: it waits for the next frame.
     next: u8,
     captured_at: Instant,
+    first: bool,
 }
 
 impl Sender {
@@ -103,12 +104,13 @@ impl Sender {
         self.follow(plan);
     }
 
-    /// The burst goes on in another way.
+    /// Whether the youngest frame's packets have been sent, so that the burst may go on in another way.
+    pub(super) fn may_change(&self) -> bool {
+        self.spread.as_ref().is_none_or(|spread| usize::from(spread.next) >= spread.split.code().packets())
+    }
+
+    /// The burst goes on in another way. Shares that would come with later frames do not come.
     pub(super) fn change(&mut self, plan: Plan) {
-        if let Some(spread) = &mut self.spread {
-            // What is left of the youngest frame. Shares that would come with later frames do not come.
-            spread.send(spread.split.code().packets(), false, false, self.sink.as_mut());
-        }
         let _ = self.encoder.change(plan.bitrate);
         self.follow(plan);
     }
@@ -119,6 +121,7 @@ impl Sender {
             split: Split::new(code, len),
             next: code.packets() as u8,
             captured_at: Instant::now(),
+            first: false,
         });
     }
 
@@ -137,44 +140,53 @@ impl Sender {
                 last_of_burst: spoken.last,
             });
         };
-        let packets = spread.split.code().packets();
-        spread.send(packets, false, false, sink);
-        spread.split.push(Some(opus));
-        (spread.next, spread.captured_at) = (0, spoken.captured_at);
+        let code = spread.split.code();
+        spread.send(code.packets(), false, sink);
+        spread.begin(Some(opus), spoken.captured_at, spoken.first);
         if !spoken.last {
-            return spread.send(1, spoken.first, false, sink);
+            return spread.send_due(0, sink);
         }
         // Nothing comes that the rest could wait for.
-        spread.send(packets, spoken.first, true, sink);
-        spread.split.push(None);
-        (spread.next, spread.captured_at) = (0, spoken.captured_at + SHARED_TIME);
-        spread.send(spread.split.code().shares() - packets, false, true, sink);
-        spread.next = packets as u8;
+        spread.send(code.packets(), true, sink);
+        spread.begin(None, spoken.captured_at + SHARED_TIME, false);
+        spread.send(code.shares() - code.packets(), true, sink);
+        spread.next = code.packets() as u8;
     }
 
     /// So many samples have been captured since the last frame: sends the shares whose time it is.
     pub(super) fn passed(&mut self, samples: usize) {
         if let Some(spread) = &mut self.spread {
-            let code = spread.split.code();
-            let due = (1 + samples / code.interval().samples()).min(code.packets());
-            spread.send(due, false, false, self.sink.as_mut());
+            spread.send_due(samples, self.sink.as_mut());
         }
     }
 }
 
 impl Spread {
+    /// The next frame, or none.
+    fn begin(&mut self, frame: Option<&[u8]>, captured_at: Instant, first: bool) {
+        self.split.push(frame);
+        (self.next, self.captured_at, self.first) = (0, captured_at, first);
+    }
+
+    /// Sends the packets whose time it is so many samples after the youngest frame.
+    fn send_due(&mut self, samples: usize, sink: &mut dyn PacketSink) {
+        let code = self.split.code();
+        let due = (0..code.packets()).take_while(|share| code.sent_after(*share) <= samples).count();
+        self.send(due, false, sink);
+    }
+
     /// Sends the packets up to `end` that have not been sent.
-    fn send(&mut self, end: usize, first: bool, last: bool, sink: &mut dyn PacketSink) {
+    fn send(&mut self, end: usize, last: bool, sink: &mut dyn PacketSink) {
         let code = self.split.code();
         while usize::from(self.next) < end {
-            let mut payload = [0; MAX_OPUS_FRAME];
+            let mut payload = [0; 2 * MAX_SHARED];
             let len = self.split.packet(self.next, &mut payload);
             sink.packet(EncodedPacket {
                 payload: &payload[..len],
                 share: Some(Share { code, at: self.next }),
                 captured_at: self.captured_at,
-                duration: code.interval(),
-                first_of_burst: first && self.next == 0,
+                duration: SHARED,
+                first_of_burst: self.first && self.next == 0,
                 last_of_burst: last,
             });
             self.next += 1;

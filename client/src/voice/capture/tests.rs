@@ -2,11 +2,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use voip_protocol::voice::Code;
+
 use super::*;
 use crate::{
     TalkMode, VoiceSettings,
     audio::{Backend, Scripted, Stamp},
-    dsp::{Decoder, RATE, peak, tests::voice_like},
+    dsp::{Decoder, Gather, RATE, SharePacket, peak, tests::voice_like},
 };
 
 /// A frame that was sent.
@@ -226,6 +228,117 @@ fn the_duration_changes_between_bursts_and_the_bit_rate_with_them() {
             "{duration:?}: {}",
             sent[0].payload.len()
         );
+    }
+}
+
+/// What the packets with shares give back: when each frame was captured, and the frame.
+fn gathered(sent: &[Sent]) -> Vec<(u32, Vec<u8>)> {
+    let (mut gather, mut frames) = (Gather::default(), Vec::new());
+    let start = sent[0].captured_at;
+    for (sequence, packet) in sent.iter().enumerate() {
+        let packet = SharePacket {
+            share: packet.share.unwrap(),
+            sequence: sequence as u32,
+            capture_time: crate::voice::ticks(packet.captured_at - start),
+            last_of_burst: packet.last,
+            payload: &packet.payload,
+        };
+        assert!(gather.insert(&packet, |frame| frames.push((frame.capture_time, frame.opus.to_vec()))));
+    }
+    frames
+}
+
+#[test]
+fn protected_frames_go_out_in_shares_at_their_times() {
+    for code in Code::ALL {
+        let mut bench = Bench::new(48_000, TalkMode::PushToTalk);
+        bench.controls.set_code(Some(code));
+        assert_eq!(bench.controls.code(), Some(code));
+        bench.controls.set_key(true);
+        // Bit by bit: how many packets there are after each millisecond.
+        let (sound, mut counts) = (voice_like(19_200), Vec::new());
+        for piece in sound.chunks(48) {
+            bench.hear(piece);
+            counts.push(bench.recorder.count());
+        }
+        let due = |ms: usize| {
+            let after = (ms * 48).checked_sub(960);
+            after.map_or(0, |after| {
+                let due = (0..code.packets()).filter(|share| code.sent_after(*share) <= after % 960).count();
+                after / 960 * code.packets() + due
+            })
+        };
+        assert_eq!(counts, (1..=400).map(due).collect::<Vec<_>>());
+        bench.controls.set_key(false);
+        bench.hear(&voice_like(9_600));
+        let sent = bench.recorder.take();
+        // The release takes a frame more, whose shares come all at once.
+        assert_eq!(sent.len(), 20 * code.packets() + code.shares());
+        assert!(sent.iter().all(|packet| packet.share.is_some_and(|share| share.code == code)));
+        let marks = |mark: fn(&Sent) -> bool| sent.iter().filter(|packet| mark(packet)).count();
+        assert_eq!((marks(|packet| packet.first), marks(|packet| packet.last)), (1, code.shares()));
+        assert!(sent[0].first && sent.last().unwrap().last);
+        let bytes: usize = sent[..20 * code.packets()].iter().map(|packet| packet.payload.len()).sum();
+        assert!((38_000..=40_000).contains(&(bytes * 8 * 1_000 / 400)), "{bytes}");
+        let frames = gathered(&sent);
+        assert_eq!(frames.len(), 21);
+        let mut decoder = Decoder::new().unwrap();
+        for (n, (captured, opus)) in frames.iter().enumerate() {
+            assert_eq!(*captured, n as u32 * 960);
+            decoder.decode(opus, FrameDuration::Ms20, &mut [0.0; 960]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn protection_changes_within_a_burst_and_every_sample_is_sent_once() {
+    let mut bench = Bench::new(48_000, TalkMode::Continuous);
+    let changes = [None, Some(Code::TwoOfFour), Some(Code::ThreeOfEight), None, Some(Code::ThreeOfEight)];
+    for code in changes {
+        bench.controls.set_code(code);
+        bench.hear(&voice_like(20_640));
+    }
+    bench.line.closed();
+    let sent = bench.recorder.take();
+    let marks = |mark: fn(&Sent) -> bool| sent.iter().filter(|packet| mark(packet)).count();
+    assert_eq!((marks(|packet| packet.first), marks(|packet| packet.last)), (1, Code::ThreeOfEight.shares()));
+    // Each frame begins where the one before it ended, whatever way it went.
+    let mut frames: Vec<(Instant, FrameDuration)> =
+        sent.iter().map(|packet| (packet.captured_at, packet.duration)).collect();
+    frames.dedup();
+    // Behind the last frame there is one that is none.
+    frames.pop();
+    for pair in frames.windows(2) {
+        assert_eq!(pair[1].0 - pair[0].0, Duration::from_micros(pair[0].1.samples() as u64 * 1_000 / 48));
+    }
+    let sound: usize = frames.iter().map(|(_, duration)| duration.samples()).sum();
+    // The frame of silence at the end is made of what was no whole frame.
+    assert!(sound.abs_diff(5 * 20_640) <= 960, "{sound}");
+}
+
+#[test]
+fn what_leaves_too_little_for_the_frames_protects_less_or_not_at_all() {
+    for (bitrate, wanted, found) in [
+        (40_000, Code::ThreeOfEight, Some(Code::ThreeOfEight)),
+        (30_000, Code::ThreeOfEight, Some(Code::ThreeOfEight)),
+        (24_000, Code::ThreeOfEight, Some(Code::TwoOfFour)),
+        (16_000, Code::TwoOfFour, None),
+        (128_000, Code::TwoOfFour, Some(Code::TwoOfFour)),
+    ] {
+        let mut bench = Bench::new(48_000, TalkMode::Continuous);
+        bench.controls.set_settings(VoiceSettings {
+            mode: TalkMode::Continuous,
+            bitrate,
+            ..VoiceSettings::default()
+        });
+        bench.controls.set_code(Some(wanted));
+        bench.hear(&voice_like(9_600));
+        let sent = bench.recorder.take();
+        assert!(!sent.is_empty());
+        assert!(sent.iter().all(|packet| packet.share.map(|share| share.code) == found), "{bitrate}");
+        if found.is_some() {
+            assert!(gathered(&sent).len() >= 8);
+        }
     }
 }
 

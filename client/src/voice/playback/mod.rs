@@ -22,7 +22,7 @@ use rtrb::Consumer;
 use voip_protocol::{
     SessionId,
     limits::MAX_OPUS_FRAME,
-    voice::{FrameDuration, Share},
+    voice::{FrameDuration, Share, sound},
 };
 
 pub use controls::{PlaybackControls, PlaybackStatistics, ServerTicks};
@@ -65,7 +65,7 @@ pub struct HeardFrame {
     pub capture_time: u32,
     /// When the packet came.
     pub arrival: Instant,
-    /// How much sound it has; with shares, the time between packets.
+    /// How much sound a frame has.
     pub duration: FrameDuration,
     /// The talker falls silent after it.
     pub last_of_burst: bool,
@@ -78,10 +78,9 @@ pub struct HeardFrame {
 }
 
 impl HeardFrame {
-    /// When the sound began that the packet was sent for.
-    pub fn captured(&self) -> u32 {
-        let passed = self.share.map_or(0, |share| u32::from(share.at) * self.duration.samples() as u32);
-        self.capture_time.wrapping_add(passed)
+    /// As [`sound`].
+    pub fn sound(&self) -> (u32, u32) {
+        sound(self.capture_time, self.duration, self.share)
     }
 
     /// The Opus frame, or the shares.

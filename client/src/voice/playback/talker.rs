@@ -9,8 +9,8 @@ use super::{HeardFrame, mixdown::BLOCK};
 use crate::{
     TalkerStatistics,
     dsp::{
-        Arrival, Decoder, Frame, Gather, Jitter, LossMeter, Pace, Pull, RATE, SHORTEN_MIN, SharePacket, dbfs,
-        fade_in, fade_out, peak, shorten,
+        Arrival, Decoder, Frame, Gather, Jitter, LossMeter, Pace, Pull, RATE, STRETCH_MIN, STRETCH_ROOM,
+        SharePacket, dbfs, fade_in, fade_out, lengthen, peak, shorten,
     },
 };
 
@@ -22,10 +22,12 @@ const QUIET: f32 = -50.0;
 /// it comes that much later.
 const LATE: i32 = 20 * RATE as i32 / 1_000;
 const VERY_LATE: i32 = 80 * RATE as i32 / 1_000;
-/// Likeness that is enough to shorten what is late.
+/// Sound is lengthened when it comes this much too early to be safe.
+const EARLY: i32 = 8 * RATE as i32 / 1_000;
+/// Likeness that is enough to shorten what is late, and to lengthen what is early.
 const ALIKE: f32 = 0.7;
-/// Sound that may be ready at once: nearly what is needed to shorten it, and another frame.
-const ROOM: usize = SHORTEN_MIN + FrameDuration::Ms60.samples();
+/// Sound that may be ready at once: nearly what is needed to stretch it, another frame, and what it gets longer by.
+const ROOM: usize = STRETCH_MIN + FrameDuration::Ms60.samples() + STRETCH_ROOM;
 /// Share of a new frame in the smoothed surplus, by which the pace is set.
 const PACING: f32 = 0.25;
 /// Samples that a block may take more than it has, by its pace.
@@ -98,7 +100,8 @@ impl Talker {
 
     pub(super) fn receive(&mut self, frame: &HeardFrame, at: u64) {
         self.heard_at = self.heard_at.max(at);
-        self.losses.observe(frame.sequence, frame.captured(), frame.duration.samples() as u32);
+        let (captured, samples) = frame.sound();
+        self.losses.observe(frame.sequence, captured, samples);
         match frame.share {
             None => {
                 self.jitter.insert(&Arrival {
@@ -108,6 +111,7 @@ impl Talker {
                     duration: frame.duration,
                     last_of_burst: frame.last_of_burst,
                     at,
+                    spread: 0,
                     opus: frame.payload(),
                 });
             }
@@ -123,6 +127,14 @@ impl Talker {
             last_of_burst: frame.last_of_burst,
             payload: frame.payload(),
         };
+        // As if the packet were one of frames that need no other: it was sent when so much had been captured.
+        let (captured, interval) = frame.sound();
+        let behind = (SHARED.samples() - FrameDuration::Ms10.samples()) as u32;
+        // A burst's last packets come before their time.
+        if !frame.last_of_burst {
+            self.jitter.packet(captured.wrapping_add(behind), at, interval);
+        }
+        let spread = behind + share.code.sent_after(share.code.shares() - 1) as u32;
         let (jitter, repaired) = (&mut self.jitter, &mut self.repaired);
         let taken = self.gather.insert(&packet, |whole| {
             *repaired += u64::from(whole.repaired);
@@ -133,6 +145,7 @@ impl Talker {
                 duration: SHARED,
                 last_of_burst: whole.last_of_burst,
                 at,
+                spread,
                 opus: whole.opus,
             });
         });
@@ -173,6 +186,7 @@ impl Talker {
             concealed: before(|b| b.concealed) + counters.concealed + self.malformed,
             repaired: before(|b| b.repaired) + self.repaired,
             loss: self.losses.share(),
+            felt_loss: self.losses.felt(),
             buffer_ms: self.jitter.delay() * 1_000.0 / RATE as f32,
             mouth_to_ear_ms: self.mouth_to_ear,
         }
@@ -209,11 +223,14 @@ impl Talker {
                         note_delay(&mut self.mouth_to_ear, delay);
                     }
                     self.end += samples;
+                    if frame.surplus <= -EARLY && !frame.last {
+                        self.end = lengthen(&mut self.sound, self.end, ALIKE);
+                    }
                     // With the end of a burst the lateness ends too.
                     if frame.last || frame.surplus < LATE {
                         break;
                     }
-                    if self.end >= SHORTEN_MIN {
+                    if self.end >= STRETCH_MIN {
                         let likeness = if frame.surplus < VERY_LATE { ALIKE } else { -1.0 };
                         self.end = shorten(&mut self.sound[..self.end], likeness);
                         break;

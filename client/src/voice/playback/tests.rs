@@ -8,9 +8,9 @@ use voip_protocol::voice::Code;
 use super::*;
 use crate::{
     TalkMode, TalkerStatistics, VoiceSettings,
-    audio::{Backend, Scripted},
+    audio::{Backend, Scripted, Stamp},
     dsp::{Encoder, peak, tests::voice_like},
-    voice::capture::{Capture, CaptureControls, EncodedPacket, PacketSink},
+    voice::capture::{Capture, CaptureControls, CaptureLine, EncodedPacket, PacketSink},
 };
 
 const NO_CLOCK: fn() -> ServerTicks = || Arc::new(|_| None);
@@ -109,6 +109,105 @@ fn what_is_said_is_heard_and_the_delay_is_told() {
     // A frame, the network, the first delay of 13 ms, and the codec's.
     assert!(truth < 20.0 + 10.0 + 2.0 + 13.0 + 2.5 + 6.5 + 1.0, "{truth}");
     assert!((talker.buffer_ms - 13.0).abs() < 3.0, "{}", talker.buffer_ms);
+}
+
+/// Keeps packets with the time at which they were made.
+#[derive(Clone)]
+struct Recorder {
+    start: Instant,
+    now: Arc<Mutex<Duration>>,
+    frames: Arc<Mutex<Vec<HeardFrame>>>,
+}
+
+impl PacketSink for Recorder {
+    fn packet(&mut self, packet: EncodedPacket<'_>) {
+        let mut bytes = [0; MAX_OPUS_FRAME];
+        bytes[..packet.payload.len()].copy_from_slice(packet.payload);
+        let mut frames = self.frames.lock().unwrap();
+        let sequence = frames.len() as u32;
+        frames.push(HeardFrame {
+            session: SessionId(7),
+            sequence,
+            // The encoder's look-ahead is from before the start.
+            capture_time: server_ticks(self.start, packet.captured_at + Duration::from_secs(1)),
+            arrival: self.start + *self.now.lock().unwrap() + Duration::from_millis(2),
+            duration: packet.duration,
+            last_of_burst: packet.last_of_burst,
+            share: packet.share,
+            len: packet.payload.len() as u16,
+            bytes,
+        });
+    }
+}
+
+/// A burst through the capture side, `sound` in pieces of 5 ms; `code` says how each piece is protected.
+fn spoken(sound: &[f32], start: Instant, code: impl Fn(usize) -> Option<Code>) -> Vec<HeardFrame> {
+    let recorder = Recorder { start, now: Arc::default(), frames: Arc::default() };
+    let settings = VoiceSettings { mode: TalkMode::Continuous, ..VoiceSettings::default() };
+    let controls = Arc::new(CaptureControls::new(settings));
+    let mut line = CaptureLine::new(Box::new(recorder.clone()), Arc::clone(&controls));
+    line.opened(RATE);
+    for (n, piece) in sound.chunks_exact(240).enumerate() {
+        controls.set_code(code(n));
+        let captured_at = start + Duration::from_millis(5) * n as u32;
+        *recorder.now.lock().unwrap() = Duration::from_millis(5) * (n as u32 + 1);
+        line.stamp(Stamp { position: n as u64 * 240, captured_at });
+        line.samples(piece);
+    }
+    line.closed();
+    drop(line);
+    std::mem::take(&mut recorder.frames.lock().unwrap())
+}
+
+#[test]
+fn protection_that_comes_and_goes_is_hardly_heard() {
+    let start = Instant::now();
+    let mut bench = Bench::new(NO_CLOCK(), start);
+    let said = voice_like(960_000);
+    // Two seconds each way, and eleven to get back to what it was.
+    let changes = [None, Some(Code::TwoOfFour), Some(Code::ThreeOfEight), Some(Code::TwoOfFour), None];
+    let frames = spoken(&said, start, |n| changes[(n / 400).min(4)]);
+    let middle = Duration::from_millis(3_900);
+    let (before, after): (Vec<_>, Vec<_>) =
+        frames.into_iter().partition(|frame| frame.arrival <= start + middle);
+    bench.listen(&before, middle);
+    let protected = bench.talker(7).unwrap();
+    bench.listen(&after, Duration::from_millis(20_500));
+    let talker = bench.talker(7).unwrap();
+    assert_eq!((talker.lost, talker.late, talker.repaired), (0, 0, 0), "{talker:?}");
+    // At each change to more protection frames come later, and some sound is made up.
+    assert!(talker.concealed <= 8, "{talker:?}");
+    let first = bench.heard.iter().position(|sample| *sample != 0.0).unwrap();
+    let spoken = &bench.heard[first..first + said.len()];
+    assert_eq!(spoken.chunks_exact(BLOCK).filter(|block| peak(block) < 1e-4).count(), 0);
+    // The code takes its time while it is used, and no longer.
+    assert!(protected.buffer_ms > 20.0 && talker.buffer_ms < 10.0, "{protected:?} {talker:?}");
+    for at in [48_000, 144_000, 240_000, 800_000] {
+        let heard = &bench.heard[at..at + 14_400];
+        let (likeness, _) = find(&said[at..at + 9_600], heard);
+        assert!(likeness > 0.8, "{likeness} at {at}");
+    }
+}
+
+#[test]
+fn what_the_network_loses_is_put_together_again() {
+    let start = Instant::now();
+    let said = voice_like(240_000);
+    for (code, every) in [(Code::TwoOfFour, 3), (Code::ThreeOfEight, 2)] {
+        let mut bench = Bench::new(NO_CLOCK(), start);
+        let mut frames = spoken(&said, start, |_| Some(code));
+        let count = frames.len();
+        frames.retain(|frame| frame.sequence % every != 1);
+        bench.listen(&frames, Duration::from_millis(5_400));
+        let talker = bench.talker(7).unwrap();
+        assert_eq!((talker.lost, talker.late), (0, 0), "{talker:?}");
+        assert_eq!(talker.received, 251);
+        assert!(talker.repaired > 150, "{talker:?}");
+        let share = (count - frames.len()) as f32 / count as f32;
+        assert!((talker.loss - share).abs() < 0.01, "{talker:?}");
+        let (likeness, _) = find(&said[48_000..96_000], &bench.heard[48_000..105_600]);
+        assert!(likeness > 0.85, "{likeness}");
+    }
 }
 
 #[test]

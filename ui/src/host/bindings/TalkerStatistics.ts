@@ -26,6 +26,18 @@ late: number,
  */
 concealed: number, 
 /**
+ * Frames that are whole although part of them was lost.
+ */
+repaired: number, 
+/**
+ * Share of the packets that got lost, of late, 0 to 1.
+ */
+loss: number, 
+/**
+ * The same as it is felt: more, where several are lost in a row.
+ */
+felt_loss: number, 
+/**
  * Delay of the jitter buffer, in milliseconds.
  */
 buffer_ms: number, 
