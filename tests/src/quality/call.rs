@@ -212,13 +212,28 @@ mod tests {
         let (one, other) = (call.hear(&said), call.hear(&said));
         assert_eq!(one.samples, other.samples);
         assert_eq!(one.talker, other.talker);
-        assert!(one.talker.lost > 20 && one.buffer_ms > 2.0, "{:?} {}", one.talker, one.buffer_ms);
+        assert!(one.talker.lost > 0 && one.talker.repaired > 20, "{:?}", one.talker);
+        assert!(one.buffer_ms > 2.0, "{}", one.buffer_ms);
         let perfect = Call::over(Network::PERFECT, 5).hear(&said);
         assert_eq!((perfect.talker.lost, perfect.talker.concealed), (0, 0));
         assert!((perfect.payload - 40_000.0).abs() < 1.0, "{}", perfect.payload);
         let judged = likeness::compare(&said, &perfect.samples);
         assert!(judged.likeness > 0.9, "{judged:?}");
     }
+
+    #[test]
+    fn loss_is_repaired_at_the_same_rate() {
+        let said = speech().repeat(4);
+        for (share, most) in [(0.1, 0.01), (0.3, 0.03)] {
+            let heard = Call::over(Network::losing(share), 3).hear(&said);
+            let frames = (heard.talker.received + heard.talker.lost) as f64;
+            // The first second is lost before the talker hears of it.
+            assert!((heard.talker.lost as f64) < frames * most + 100.0 * share, "{:?}", heard.talker);
+            assert!(heard.payload < 40_050.0 && heard.payload > 38_000.0, "{}", heard.payload);
+            assert!((f64::from(heard.talker.loss) - share).abs() < 0.06, "{:?}", heard.talker);
+        }
+    }
+
     #[test]
     fn sound_cards_that_run_at_different_speeds_keep_together() {
         let said = speech().repeat(6);
