@@ -349,6 +349,7 @@ impl Engine {
             ServerMessage::Event(ServerEvent::ChannelKey(key)) => self.voice.install(key),
             ServerMessage::Event(ServerEvent::Members(change)) => self.members_changed(change),
             ServerMessage::Event(ServerEvent::VoiceClipped { packets }) => {
+                self.voice.clipped();
                 let message = format!(
                     "the server dropped {packets} voice packets of this device: they were more than it lets one \
                      session send; take a lower bit rate, or ask whoever runs the server"

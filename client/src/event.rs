@@ -83,10 +83,10 @@ pub struct Levels {
 /// What has been sent and heard since the connection was made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, TS)]
 pub struct Statistics {
-    /// Voice frames sent.
+    /// Voice packets sent.
     #[ts(type = "number")]
     pub frames_sent: u64,
-    /// Voice frames received that opened.
+    /// Voice packets received that opened.
     #[ts(type = "number")]
     pub frames_received: u64,
     /// Frames that never came.
@@ -145,6 +145,9 @@ pub struct TalkerStatistics {
     /// Frames that are whole although part of them was lost.
     #[ts(type = "number")]
     pub repaired: u64,
+    /// Packets and frames that hold no voice.
+    #[ts(type = "number")]
+    pub malformed: u64,
     /// Share of the packets that got lost, of late, 0 to 1.
     pub loss: f32,
     /// The same as it is felt: more, where several are lost in a row.

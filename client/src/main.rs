@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use voip_client::{
     ClientError, ClientErrorCode, Connection, Engine, EngineConfig, EngineHandle, Event, Levels, Login,
-    Register, Statistics, TalkMode, VoiceSettings,
+    Processing, Register, Statistics, TalkMode, VoiceSettings,
     audio::{Backend, Cpal, File, Split, Started},
     net::{KnownServers, Trust, probe},
 };
@@ -81,6 +81,9 @@ struct Talk {
     /// Opus bit rate, in bits a second.
     #[arg(long, default_value_t = 40_000)]
     bitrate: u32,
+    /// Cancel echoes, suppress noise and adjust the gain, as the app does unless it is told otherwise.
+    #[arg(long)]
+    processing: bool,
     /// Print statistics as one JSON object at the end.
     #[arg(long)]
     json: bool,
@@ -173,6 +176,7 @@ impl Talk {
             output: self.speaker.clone(),
             bitrate: self.bitrate,
             mode: TalkMode::PushToTalk,
+            processing: if self.processing { Processing::default() } else { Processing::OFF },
             ..VoiceSettings::default()
         };
         let (engine, handle) =

@@ -21,6 +21,56 @@ pub struct VoiceSettings {
     pub release_delay: u32,
     /// Opus bit rate, in bits a second (8,000 to 128,000).
     pub bitrate: u32,
+    /// What is done to captured sound.
+    pub processing: Processing,
+}
+
+/// What is done to captured sound before anybody hears it. The system's own levels stay as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+pub struct Processing {
+    /// What the speaker plays does not go back to those who said it.
+    pub echo_cancellation: bool,
+    /// What is no voice is made quieter.
+    pub noise_suppression: NoiseSuppression,
+    /// Whoever speaks softly is made louder.
+    pub automatic_gain: bool,
+    /// Rumble below voices is left out.
+    pub high_pass: bool,
+}
+
+/// How much of the noise is suppressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum NoiseSuppression {
+    /// None.
+    Off,
+    /// Noise gets quieter, by 12 dB at most.
+    #[default]
+    Light,
+    /// As much as can be.
+    Strong,
+}
+
+impl Processing {
+    /// Sound stays as it was captured, and costs no delay.
+    pub const OFF: Self = Self {
+        echo_cancellation: false,
+        noise_suppression: NoiseSuppression::Off,
+        automatic_gain: false,
+        high_pass: false,
+    };
+}
+
+impl Default for Processing {
+    fn default() -> Self {
+        Self {
+            echo_cancellation: true,
+            noise_suppression: NoiseSuppression::default(),
+            automatic_gain: true,
+            high_pass: true,
+        }
+    }
 }
 
 /// How a talk starts and ends.
@@ -45,6 +95,7 @@ impl Default for VoiceSettings {
             activation_hold: 300,
             release_delay: 120,
             bitrate: 40_000,
+            processing: Processing::default(),
         }
     }
 }

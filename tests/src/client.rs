@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::{sync::broadcast, task::JoinHandle};
 use voip_client::{
-    ClientError, Connection, Engine, EngineConfig, EngineHandle, Event, Login, Register, Statistics,
-    TalkMode, VoiceSettings, audio::Scripted, voice::Way,
+    ClientError, Connection, Engine, EngineConfig, EngineHandle, Event, Login, Processing, Register,
+    Statistics, TalkMode, VoiceSettings, audio::Scripted, voice::Way,
 };
 use voip_protocol::{Address, ChannelId, Fingerprint};
 
@@ -50,7 +50,11 @@ impl TestClient {
 
     /// An engine that is not connected.
     pub fn new() -> Self {
-        Self::with_settings(VoiceSettings { mode: TalkMode::Continuous, ..VoiceSettings::default() })
+        Self::with_settings(VoiceSettings {
+            mode: TalkMode::Continuous,
+            processing: Processing::OFF,
+            ..VoiceSettings::default()
+        })
     }
 
     /// An engine that is not connected.

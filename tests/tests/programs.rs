@@ -5,7 +5,7 @@
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-use voip_client::{Engine, EngineConfig, TalkMode, VoiceSettings, audio::File};
+use voip_client::{Engine, EngineConfig, Processing, TalkMode, VoiceSettings, audio::File};
 use voip_server::{Store, config::DatabaseConfig};
 use voip_tests::{
     client::{LIMIT, TestClient, login},
@@ -124,7 +124,8 @@ async fn no_microphone() {
     let alice = TestClient::join(&server, "alice", "General").await;
     let folder = tempfile::tempdir().unwrap();
     let backend = Box::new(File::new(None, Some(folder.path().join("heard.wav"))));
-    let settings = VoiceSettings { mode: TalkMode::Continuous, ..VoiceSettings::default() };
+    let settings =
+        VoiceSettings { mode: TalkMode::Continuous, processing: Processing::OFF, ..VoiceSettings::default() };
     let (engine, handle) = Engine::new(EngineConfig { backend, settings });
     tokio::spawn(engine.run());
     handle.connect(login(&server.address, server.fingerprint, "bob", true)).await.unwrap();

@@ -124,7 +124,10 @@ impl Jitter {
         if ahead < 0 {
             return self.insert_late(frame, ahead.unsigned_abs());
         }
-        if ahead as u32 >= SLOTS {
+        if ahead as u32 >= SLOTS && self.filled > 0 && (ahead as u32) < 2 * SLOTS {
+            low = self.make_room(low, frame.sequence);
+        }
+        if frame.sequence.wrapping_sub(low) >= SLOTS {
             if self.filled > 0 {
                 return self.refuse();
             }
@@ -193,6 +196,30 @@ impl Jitter {
         self.filled == 0 && matches!(self.phase, Phase::Idle { .. })
     }
 
+    /// Drops what has waited longest, so that there is a place for `sequence`; says what is the lowest number now.
+    fn make_room(&mut self, low: u32, sequence: u32) -> u32 {
+        let from = sequence.wrapping_sub(SLOTS - 1);
+        for _ in 0..from.wrapping_sub(low) {
+            self.drop_lowest();
+            self.shift(false, false);
+        }
+        if let Phase::Playing { next, .. } = self.phase
+            && from.wrapping_sub(next.sequence).cast_signed() > 0
+        {
+            self.phase = Phase::Idle { broken: None };
+        }
+        from
+    }
+
+    /// Drops the frame at `low`, if there is one.
+    fn drop_lowest(&mut self) {
+        if let Some(low) = self.low.filter(|low| self.slot(*low).filled) {
+            self.slots[index(low)].filled = false;
+            self.filled -= 1;
+            self.counters.late += 1;
+        }
+    }
+
     fn refuse(&mut self) -> Inserted {
         self.counters.received += 1;
         self.counters.refused += 1;
@@ -253,7 +280,8 @@ impl Jitter {
         match self.earliest() {
             Some(later) if continues(next, self.slot(later)) => {
                 self.miss(next);
-                self.phase = Phase::Playing { next: next.after(), held: held.saturating_sub(step) };
+                let next = next.before(self.slot(later));
+                self.phase = Phase::Playing { next, held: held.saturating_sub(step) };
                 // What has been made up while waiting stands in for the frame, or for the start of it.
                 (held < step).then(|| Step::Conceal { samples: step - held, last: false })
             }
@@ -349,15 +377,15 @@ impl Jitter {
         self.pass(frame.packets, false, true);
     }
 
-    /// The frame at `low`, of so many packets, has had its turn. What stands between it and the next one is none.
+    /// The frame at `low` has had its turn. What stands between it, if it takes so many packets, and the next one is none.
     fn pass(&mut self, packets: u32, seen: bool, missed: bool) {
         self.shift(seen, missed);
         for _ in 1..packets {
-            let between = self.low.filter(|low| self.slot(*low).filled);
-            if let Some(between) = between {
-                self.slots[index(between)].filled = false;
-                self.filled -= 1;
-                self.counters.refused += 1;
+            if seen {
+                self.drop_lowest();
+            } else if self.low.is_some_and(|low| self.slot(low).filled) {
+                // How many packets a frame would have taken that has not come is a guess.
+                break;
             }
             self.shift(false, false);
         }

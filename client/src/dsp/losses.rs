@@ -13,12 +13,17 @@ use super::{RATE, delay::MS};
 const MEMORY: f32 = 3.0 * RATE as f32;
 /// The same where several are lost in a row, which is rarer.
 const LONG_MEMORY: f32 = 10.0 * RATE as f32;
-/// Loss is felt as so many times what it is, at most: one hole is no reason to protect what comes after it.
+/// Loss is felt as so many times what it is, at most; and as more than it is from so many holes of late on: one hole is no
+/// reason to protect what comes after it.
 const MOST_FELT: f32 = 4.0;
+const HOLES: f32 = 1.3;
+/// A hole counts for so much sound at most, in ticks: nothing bridges a longer one, and whoever was deafened or elsewhere
+/// was sent nothing.
+const LONGEST: u32 = 40 * MS;
 /// Capture times that are further apart than the numbers between them say, by more than this, have a silence between.
 const SILENCE: u32 = 40 * MS;
-/// Fewer packets than this tell nothing.
-const ENOUGH: f32 = 20.0;
+/// Packets that are taken to have come before the first one.
+const BEFORE: f32 = 100.0;
 /// What comes before the newest packet by more is of another clock or count.
 const STRANGE: i32 = 1 << 16;
 
@@ -30,9 +35,10 @@ pub struct LossMeter {
     lost: u8,
     sent: f32,
     received: f32,
-    /// Packets, and those of them that were the last of four of which three or four were lost.
+    /// Packets, those of them that were the last of four of which three or four were lost, and the holes they were in.
     looked_at: f32,
     worst: f32,
+    holes: f32,
 }
 
 impl LossMeter {
@@ -41,8 +47,9 @@ impl LossMeter {
     pub fn observe(&mut self, sequence: u32, captured: u32, duration: u32) {
         let (newest, at) = self.newest.unwrap_or((sequence.wrapping_sub(1), captured.wrapping_sub(duration)));
         let ahead = sequence.wrapping_sub(newest).cast_signed();
-        if !(-STRANGE..=STRANGE).contains(&ahead) {
-            *self = Self { newest: Some((sequence, captured)), sent: 1.0, received: 1.0, ..Self::default() };
+        if self.newest.is_none() || !(-STRANGE..=STRANGE).contains(&ahead) {
+            let newest = Some((sequence, captured));
+            *self = Self { newest, sent: BEFORE, received: BEFORE, looked_at: BEFORE, ..Self::default() };
             return;
         }
         if ahead <= 0 {
@@ -53,36 +60,39 @@ impl LossMeter {
         let spoken = ahead.unsigned_abs() * duration;
         let apart = captured.wrapping_sub(at).cast_signed();
         let silent = apart > spoken.saturating_add(SILENCE).cast_signed();
-        let packets = if silent { 1 } else { ahead.unsigned_abs() };
+        let longest = 1 + LONGEST / duration.max(1);
+        let packets = if silent { 1 } else { ahead.unsigned_abs().min(longest) };
         let kept = (-((packets * duration) as f32) / MEMORY).exp();
         self.sent = self.sent * kept + packets as f32;
         self.received = self.received * kept + 1.0;
         let kept = (-((packets * duration) as f32) / LONG_MEMORY).exp();
         self.looked_at = self.looked_at * kept + packets as f32;
-        self.worst = self.worst * kept + self.note(packets) as f32;
+        let worst = self.note(packets) as f32;
+        self.worst = self.worst * kept + worst;
+        self.holes = self.holes * kept + worst.min(1.0);
         self.newest = Some((sequence, captured));
     }
 
     /// Of so many packets the last has come. Says how many of them end four of which three or four were lost.
     fn note(&mut self, packets: u32) -> u32 {
-        let mut worst = 0;
-        // The first four say it all: of more that are lost, each ends four lost ones.
-        let (looked_at, more) = (packets.min(5), packets.saturating_sub(5));
-        for n in 1..=looked_at {
-            self.lost = self.lost << 1 | u8::from(n < looked_at);
-            worst += u32::from((self.lost & 0b1111).count_ones() >= 3);
-        }
-        worst + more
+        let ends_four = |n: u32| {
+            self.lost = self.lost << 1 | u8::from(n < packets);
+            u32::from((self.lost & 0b1111).count_ones() >= 3)
+        };
+        (1..=packets).map(ends_four).sum()
     }
 
     /// The share that gets lost, 0 to 1.
     pub fn share(&self) -> f32 {
-        if self.sent < ENOUGH { 0.0 } else { (1.0 - self.received / self.sent).clamp(0.0, 1.0) }
+        if self.sent > 0.0 { (1.0 - self.received / self.sent).clamp(0.0, 1.0) } else { 0.0 }
     }
 
     /// The loss as it is felt, 0 to 1: the share, or more.
     pub fn felt(&self) -> f32 {
-        let worst = if self.looked_at < ENOUGH { 0.0 } else { (self.worst / self.looked_at).min(1.0) };
+        if self.holes < HOLES {
+            return self.share();
+        }
+        let worst = (self.worst / self.looked_at).min(1.0);
         // Three of four packets that are lost by themselves with p: 4p³ − 3p⁴, which rises from 0 to 1.
         let (mut low, mut high) = (0.0, 1.0);
         for _ in 0..16 {
@@ -116,8 +126,8 @@ mod tests {
             assert!((share - 1.0 / every as f32).abs() < 0.01, "{every}: {share}");
         }
         assert!(met(2_000, |n| n < 1_000 && n % 3 == 1).share() < 0.02);
-        assert!(met(1_000, |n| (900..990).contains(&n)).share() > 0.2);
-        assert_eq!(met(10, |n| n % 2 == 1).share(), 0.0);
+        // Nobody protects for a single packet at the beginning.
+        assert!(met(10, |n| n == 5).felt() < 0.02);
     }
 
     #[test]
@@ -138,6 +148,15 @@ mod tests {
             .collect();
         let chance = met(20_000, |n| lost[n as usize]);
         assert!((chance.felt() - 0.2).abs() < 0.07, "{}", chance.felt());
+    }
+
+    #[test]
+    fn one_hole_is_none_of_many() {
+        for hole in [3, 15, 100, 5_000] {
+            let meter = met(1_000 + hole + 100, |n| (1_000..1_000 + hole).contains(&n));
+            assert!(meter.felt() < 0.02, "{hole}: {}", meter.felt());
+        }
+        assert!(met(1_100, |n| n >= 1_000 && n % 30 < 4).felt() > 0.1);
     }
 
     #[test]

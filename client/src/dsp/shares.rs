@@ -66,7 +66,7 @@ fn interpolate(points: &[u8], values: &[u8], at: u8, result: &mut [u8]) {
     }
 }
 
-/// How long a share may be where a packet every [`Code::interval`] has `bitrate` bits a second of payload, in bytes.
+/// How long a share may be, in bytes, where all packets together have `bitrate` bits a second of payload.
 pub fn share_len(code: Code, bitrate: u32) -> usize {
     let frame = bitrate as usize * SHARED.samples() / super::RATE as usize / 8;
     (frame / code.shares()).min(MAX_SHARED / code.needed())

@@ -19,8 +19,8 @@ use voip_protocol::{
     ContextId, Epoch, SessionId,
     limits::{MAX_OPUS_FRAME, MAX_VOICE_PACKET},
     voice::{
-        HEADER_LEN, Header, Kind, Loss, LossReport, OpeningKey, Ping, Pong, ReplayWindow, TagKey,
-        VoicePacket, kind_of,
+        HEADER_LEN, Kind, Loss, LossReport, OpeningKey, Ping, Pong, ReplayWindow, TagKey, VoicePacket,
+        kind_of,
     },
 };
 
@@ -28,18 +28,17 @@ use super::{
     capture::CaptureControls,
     clock::{ClockFilter, ServerClock, ticks},
     keys::EpochSecret,
-    playback::HeardFrame,
+    playback::{HeardFrame, PlaybackControls},
     repair::Repair,
     socket::{Renewal, VoiceSocket},
     uplink::UplinkShared,
     way::{Quality, Way, Ways},
 };
-use crate::dsp::LossMeter;
 
 /// However many packets come, the timers are not looked at more often than this.
 const TEND_EVERY: Duration = Duration::from_millis(5);
-/// What a talker loses is reported for so long after its last packet.
-const REPORTED: Duration = Duration::from_secs(2);
+/// One talks as long as one's last packet is no older.
+const TALKING: Duration = Duration::from_secs(1);
 
 /// What the engine reads.
 #[derive(Debug, Default)]
@@ -106,6 +105,8 @@ pub struct Reception {
     pub figures: Arc<DownlinkFigures>,
     /// Told how to protect one's own voice.
     pub capture: Arc<CaptureControls>,
+    /// Knows what is lost of the others'.
+    pub playback: Arc<PlaybackControls>,
 }
 
 /// The running thread.
@@ -122,8 +123,11 @@ impl Downlink {
             epochs: Vec::new(),
             source: reception.epochs.load_full(),
             keys: HashMap::new(),
-            talkers: HashMap::new(),
+            windows: HashMap::new(),
             repair: Repair::default(),
+            clipped: reception.capture.clipped(),
+            spoke_at: None,
+            reports: 0,
             ways: Ways::new(reception.way, reception.socket.has_tunnel()),
             socket: reception.socket.current(),
             renewal: Renewal::new(),
@@ -149,13 +153,6 @@ impl Downlink {
     }
 }
 
-/// What is known of somebody who has been heard.
-struct Talker {
-    window: ReplayWindow,
-    losses: LossMeter,
-    heard_at: Instant,
-}
-
 struct Receiver {
     reception: Reception,
     /// The one that `reception.socket` has now.
@@ -169,8 +166,14 @@ struct Receiver {
     source: Arc<Vec<EpochSecret>>,
     epochs: Vec<EpochSecret>,
     keys: HashMap<(ContextId, Epoch, SessionId), OpeningKey>,
-    talkers: HashMap<SessionId, Talker>,
+    windows: HashMap<SessionId, ReplayWindow>,
     repair: Repair,
+    /// How often the server has clipped one's voice, as far as that has been looked at.
+    clipped: u32,
+    /// When one's own voice was last sent.
+    spoke_at: Option<Instant>,
+    /// Losses reported.
+    reports: usize,
     filter: ClockFilter,
     started: Instant,
     frames: Producer<HeardFrame>,
@@ -208,6 +211,7 @@ impl Receiver {
         let sent = self.reception.sent.frames_sent.load(Ordering::Relaxed);
         if sent != self.frames_sent {
             self.frames_sent = sent;
+            self.spoke_at = Some(now);
             self.ways.spoke(now);
         }
         while let Some(order) = self.ways.due(now) {
@@ -223,7 +227,11 @@ impl Receiver {
                 sequence: order.sequence,
                 client_time,
                 follow: order.follow,
-                report: report(&self.talkers, order.sequence, now),
+                // Of a probe nobody knows whether it arrives.
+                report: order
+                    .follow
+                    .then(|| next_report(&self.reception.playback, &mut self.reports))
+                    .flatten(),
             };
             // A ping that cannot be sent is a ping that is lost.
             let _ = socket.send_by(order.way, &ping.to_bytes(uplink));
@@ -245,7 +253,12 @@ impl Receiver {
         let pong = Pong::parse(self.reception.downlink.check(datagram)?).ok()?;
         let rtt = self.ways.pong(pong.sequence, pong.pings_received, now)?;
         self.filter.sample(&self.reception.clock, now, rtt, pong.server_time);
-        self.reception.capture.set_code(self.repair.told(pong.loss.share(), now));
+        let clipped = self.reception.capture.clipped();
+        if std::mem::replace(&mut self.clipped, clipped) != clipped {
+            self.repair.clipped(now);
+        }
+        let talking = self.spoke_at.is_some_and(|at| now.saturating_duration_since(at) < TALKING);
+        self.reception.capture.set_code(self.repair.told(pong.loss.share(), talking, now));
         if way == Way::Udp {
             self.renewal.works();
         }
@@ -262,7 +275,7 @@ impl Receiver {
         let header = VoicePacket::parse(datagram).ok()?.header;
         let talker = header.session;
         if talker == self.reception.session
-            || self.talkers.get(&talker).is_some_and(|seen| !seen.window.is_fresh(header.sequence))
+            || self.windows.get(&talker).is_some_and(|seen| !seen.is_fresh(header.sequence))
         {
             return None;
         }
@@ -283,11 +296,11 @@ impl Receiver {
                 payload
             }
         };
-        self.talkers.entry(talker).or_insert_with(|| Talker::new(now)).note(&header, now);
+        self.windows.entry(talker).or_default().accept(header.sequence);
         let mut bytes = [0; MAX_OPUS_FRAME];
         bytes.get_mut(..payload.len())?.copy_from_slice(payload);
         self.reception.figures.received.fetch_add(1, Ordering::Relaxed);
-        let lasts = Duration::from_micros(u64::from(header.sound().1) * 1_000 / 48);
+        let lasts = Duration::from_micros(header.duration.samples() as u64 * 1_000 / 48);
         self.ways.heard(lasts, header.last_of_burst, now);
         let heard = HeardFrame {
             session: talker,
@@ -319,27 +332,14 @@ impl Receiver {
     }
 }
 
-impl Talker {
-    fn new(now: Instant) -> Self {
-        Self { window: ReplayWindow::default(), losses: LossMeter::default(), heard_at: now }
-    }
-
-    /// A packet has come that is fresh and genuine.
-    fn note(&mut self, header: &Header, now: Instant) {
-        self.window.accept(header.sequence);
-        let (captured, samples) = header.sound();
-        self.losses.observe(header.sequence, captured, samples);
-        self.heard_at = now;
-    }
-}
-
-/// What is to be reported of those who are talking: of each who loses packets in turn.
-fn report(talkers: &HashMap<SessionId, Talker>, turn: u32, now: Instant) -> Option<LossReport> {
-    let losing = talkers.iter().filter_map(|(session, talker)| {
-        let loss = Loss::from_share(talker.losses.felt());
-        let talking = now.saturating_duration_since(talker.heard_at) <= REPORTED;
-        (talking && loss != Loss(0)).then_some(LossReport { talker: *session, loss })
+/// What is to be reported next: of each talker who loses packets in turn.
+fn next_report(playback: &PlaybackControls, reports: &mut usize) -> Option<LossReport> {
+    let heard = playback.statistics();
+    let losing = heard.talkers.iter().filter_map(|talker| {
+        let loss = Loss::from_share(talker.felt_loss);
+        (loss != Loss(0)).then_some(LossReport { talker: talker.session, loss })
     });
-    let count = losing.clone().count();
-    losing.clone().nth((turn as usize).checked_rem(count)?)
+    let turn = reports.checked_rem(losing.clone().count())?;
+    *reports = reports.wrapping_add(1);
+    losing.clone().nth(turn)
 }

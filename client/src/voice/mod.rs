@@ -48,8 +48,10 @@ use crate::{
     net::TunnelEnd,
 };
 
-/// Opened frames that may wait for the playback thread: a second of ten talkers.
+/// Opened packets that may wait for the playback thread: a second of ten talkers, or of four who protect their voice.
 const HEARD_FRAMES: usize = 1_000;
+/// What the speaker plays may wait so long for the capture thread, in samples at 48 kHz: half a second.
+const FAR: usize = 24_000;
 /// Samples of a frame of statistics: overruns are told in these, 10 ms at 48 kHz.
 const FRAME: u64 = 480;
 
@@ -119,14 +121,27 @@ impl Voice {
             return;
         }
         let (frames, heard) = RingBuffer::new(HEARD_FRAMES);
+        let (far, far_heard) = RingBuffer::new(FAR);
         let sink = Box::new(Uplink::new(Arc::clone(&self.uplink)));
         let told = Arc::clone(&self.audio);
         let on_input = note(told, |audio, device| (audio.input, audio.input_problem) = device);
         let told = Arc::clone(&self.audio);
         let on_output = note(told, |audio, device| (audio.output, audio.output_problem) = device);
         self.threads = Some(Threads {
-            capture: Capture::spawn(self.open_input(), sink, Arc::clone(&self.controls), on_input),
-            playback: Playback::spawn(self.open_output(), heard, Arc::clone(&self.playback), on_output),
+            capture: Capture::spawn(
+                self.open_input(),
+                sink,
+                Some(far_heard),
+                Arc::clone(&self.controls),
+                on_input,
+            ),
+            playback: Playback::spawn(
+                self.open_output(),
+                heard,
+                Some(far),
+                Arc::clone(&self.playback),
+                on_output,
+            ),
             frames: Some(frames),
         });
     }
@@ -175,6 +190,7 @@ impl Voice {
                 clock: Arc::clone(&self.clock),
                 figures: Arc::clone(&figures),
                 capture: Arc::clone(&self.controls),
+                playback: Arc::clone(&self.playback),
             };
             Downlink::spawn(reception, frames)
         });
@@ -281,6 +297,11 @@ impl Voice {
         if before.output != self.settings.output {
             threads.playback.replace(self.open_output());
         }
+    }
+
+    /// The server has dropped some of what was sent, because it was too much.
+    pub fn clipped(&self) {
+        self.controls.note_clipped();
     }
 
     /// Microphone level since the last call, and whether voice is sent.

@@ -9,6 +9,8 @@ use voip_protocol::voice::Code;
 const STEPS: [(Code, f32, f32); 2] = [(Code::TwoOfFour, 0.02, 0.005), (Code::ThreeOfEight, 0.16, 0.1)];
 /// How long it has been calm before the next step down.
 const CALM: Duration = Duration::from_secs(10);
+/// How long there is no protection after the server has clipped it.
+const CLIPPED: Duration = Duration::from_secs(60);
 
 /// Chooses the protection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,15 +18,26 @@ pub struct Repair {
     /// How many of the steps have been taken.
     steps: usize,
     calm_since: Option<Instant>,
+    clipped_at: Option<Instant>,
 }
 
 impl Repair {
-    /// The listener who loses most loses so much, 0 to 1: the protection from now on.
-    pub fn told(&mut self, loss: f32, now: Instant) -> Option<Code> {
+    /// The server takes no more packets from this session: more packets for the same voice are no protection, and what
+    /// the server drops looks like loss to the listeners.
+    pub fn clipped(&mut self, now: Instant) {
+        (self.steps, self.calm_since, self.clipped_at) = (0, None, Some(now));
+    }
+
+    /// The listener who loses most loses so much, 0 to 1: the protection from now on. `talking`: it is told of what is
+    /// being said; that nobody loses what nobody says tells nothing.
+    pub fn told(&mut self, loss: f32, talking: bool, now: Instant) -> Option<Code> {
+        if self.clipped_at.is_some_and(|at| now.saturating_duration_since(at) < CLIPPED) {
+            return None;
+        }
         let needed = STEPS.iter().take_while(|(_, from, _)| loss >= *from).count();
         if needed >= self.steps {
             (self.steps, self.calm_since) = (needed, None);
-        } else if loss >= STEPS[self.steps - 1].2 {
+        } else if !talking || loss >= STEPS[self.steps - 1].2 {
             self.calm_since = None;
         } else if now.saturating_duration_since(*self.calm_since.get_or_insert(now)) >= CALM {
             (self.steps, self.calm_since) = (self.steps - 1, Some(now));
@@ -41,7 +54,7 @@ mod tests {
     fn goes_up_at_once_and_down_when_it_has_been_calm() {
         let mut repair = Repair::default();
         let start = Instant::now();
-        let mut told = |loss, second| repair.told(loss, start + Duration::from_secs(second));
+        let mut told = |loss, second| repair.told(loss, true, start + Duration::from_secs(second));
         assert_eq!(told(0.0, 0), None);
         assert_eq!(told(0.019, 1), None);
         assert_eq!(told(0.05, 2), Some(Code::TwoOfFour));
@@ -58,5 +71,30 @@ mod tests {
         assert_eq!(told(0.0, 62), Some(Code::TwoOfFour));
         assert_eq!(told(0.004, 72), None);
         assert_eq!(told(f32::NAN, 83), None);
+    }
+
+    #[test]
+    fn silence_is_not_calm() {
+        let mut repair = Repair::default();
+        let start = Instant::now();
+        let mut told =
+            |loss, talking, second| repair.told(loss, talking, start + Duration::from_secs(second));
+        assert_eq!(told(0.05, true, 0), Some(Code::TwoOfFour));
+        assert_eq!(told(0.0, false, 5), Some(Code::TwoOfFour));
+        assert_eq!(told(0.0, false, 500), Some(Code::TwoOfFour));
+        assert_eq!(told(0.0, true, 501), Some(Code::TwoOfFour));
+        assert_eq!(told(0.0, true, 511), None);
+    }
+
+    #[test]
+    fn what_the_server_clips_is_not_protected_for_a_while() {
+        let mut repair = Repair::default();
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        assert_eq!(repair.told(0.3, true, at(0)), Some(Code::ThreeOfEight));
+        repair.clipped(at(1));
+        assert_eq!(repair.told(0.6, true, at(2)), None);
+        assert_eq!(repair.told(0.6, true, at(60)), None);
+        assert_eq!(repair.told(0.3, true, at(61)), Some(Code::ThreeOfEight));
     }
 }

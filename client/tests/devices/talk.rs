@@ -12,7 +12,7 @@ use std::{
 
 use rtrb::{Producer, RingBuffer};
 use voip_client::{
-    TalkMode, VoiceSettings,
+    Processing, TalkMode, VoiceSettings,
     audio::{AudioError, Backend, Cpal, InputStream},
     dsp::{CaptureClock, Resampler},
     voice::{
@@ -47,7 +47,11 @@ impl Talk {
         let start = Instant::now();
         let clock = Arc::new(move |at: Instant| Some(ticks(at - start)));
         let controls = Arc::new(PlaybackControls::new(clock));
-        let settings = VoiceSettings { mode: TalkMode::Continuous, ..VoiceSettings::default() };
+        let settings = VoiceSettings {
+            mode: TalkMode::Continuous,
+            processing: Processing::OFF,
+            ..VoiceSettings::default()
+        };
         let (frames, heard) = RingBuffer::new(512);
         let sent: Arc<Sent> = Arc::default();
         let wire = Wire { frames, sequence: 0, start, sent: sent.clone() };
@@ -55,12 +59,14 @@ impl Talk {
         let playback = Playback::spawn(
             Box::new(move || Cpal.open_output(output.as_deref())),
             heard,
+            None,
             controls.clone(),
             on_output,
         );
         let capture = Capture::spawn(
             Box::new(move || Cpal.open_input(input.as_deref())),
             Box::new(wire),
+            None,
             Arc::new(CaptureControls::new(settings)),
             on_input,
         );

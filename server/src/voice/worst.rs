@@ -30,7 +30,7 @@ impl Worst {
         let passed = now_ns.saturating_sub(self.began_ns);
         if passed >= SPAN_NS {
             self.before = if passed < 2 * SPAN_NS { self.now } else { Loss::default() };
-            (self.now, self.began_ns) = (Loss::default(), now_ns);
+            (self.now, self.began_ns) = (Loss::default(), now_ns - passed % SPAN_NS);
         }
     }
 }

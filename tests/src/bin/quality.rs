@@ -11,7 +11,8 @@ use std::{
 
 use clap::Parser;
 use serde::Serialize;
-use voip_tests::quality::{Call, Heard, Judge, Network, Verdict};
+use voip_client::{NoiseSuppression, Processing};
+use voip_tests::quality::{Activity, Call, Heard, Judge, Network, Noise, Verdict, echo_of, level, processed};
 
 /// How good speech sounds over bad networks, beside what was promised.
 #[derive(Parser)]
@@ -25,7 +26,7 @@ struct Options {
     /// Opus bit rate, in bits a second; the goals are for the default.
     #[arg(long, default_value_t = 40_000)]
     bitrate: u32,
-    /// Only networks with this in their names, and the one without loss.
+    /// Only networks with this in their names, and the one without loss; "room": noise and echo.
     #[arg(long, default_value = "")]
     only: String,
     /// Keeps what was said and heard in this folder, as 48 kHz WAV files.
@@ -38,12 +39,22 @@ const LOSSES: [(f64, f64); 5] = [(0.0, 0.0), (0.05, 0.3), (0.1, 0.3), (0.2, 0.6)
 /// Lost in a row, on average, where losses come in bursts.
 const BURST: f64 = 2.0;
 const NO_LOSS: &str = "0 % lost";
+/// Name of what happens before anything is sent.
+const ROOM: &str = "room";
 /// PESQ without loss.
 const CLEAN: f64 = 4.3;
 /// Of payload, in bits for a second of sound, all told.
 const PAYLOAD: f64 = 40_000.0;
 /// What repair may add to the delay, in ms.
 const ADDED: f64 = 40.0;
+/// How far noise is below speech, in dB, by how much suppression has to raise speech over it; how much less there has to
+/// be of an echo, and how well speech beside one is to be understood.
+const NOISE: f64 = 10.0;
+const RAISED: f64 = 10.0;
+const ERLE: f64 = 25.0;
+const DOUBLE_TALK: f64 = 0.85;
+/// Sound in which what cancels echoes adapts: five seconds.
+const ADAPTED: usize = 240_000;
 const TRACES: [(&str, Network); 4] = [
     ("LAN", Network::LAN),
     ("Wi-Fi", Network::WIFI),
@@ -97,11 +108,15 @@ fn run(options: &Options) -> std::io::Result<bool> {
         voip_tests::speech::write(&keep.join("said.wav"), &said);
     }
     let mut points = points(&options.only);
-    if points.iter().all(|point| point.name == NO_LOSS) && !NO_LOSS.contains(&options.only) {
+    let rooms_too = ROOM.contains(&options.only);
+    if points.iter().all(|point| point.name == NO_LOSS) && !NO_LOSS.contains(&options.only) && !rooms_too {
         return Err(std::io::Error::other(format!("no network has {:?} in its name", options.only)));
     }
     measure(options, &said, folder.path(), &mut points)?;
-    let figures = figures(&points);
+    let mut figures = figures(&points);
+    if rooms_too {
+        figures.extend(rooms(options, &said, folder.path())?);
+    }
     print_table(&points);
     println!();
     for figure in &figures {
@@ -169,6 +184,83 @@ fn measure(options: &Options, said: &[f32], folder: &Path, points: &mut [Point])
         points[at].calls.push(call);
     }
     Ok(())
+}
+
+/// What comes of noise and echo before anything is sent.
+fn rooms(options: &Options, said: &[f32], folder: &Path) -> std::io::Result<Vec<Figure>> {
+    let mut judge = Judge::start(&options.python, folder, usize::MAX)?;
+    let (activity, silence) = (Activity::of(said), vec![0.0; said.len()]);
+    let add =
+        |one: &[f32], other: &[f32]| -> Vec<f32> { one.iter().zip(other).map(|(a, b)| a + b).collect() };
+    let keep = |name: &str, sound: &[f32]| {
+        if let Some(folder) = &options.keep {
+            voip_tests::speech::write(&folder.join(format!("{name}.wav")), sound);
+        }
+    };
+    let mut figures = Vec::new();
+    for noise in Noise::ALL {
+        let noisy = add(said, &noise.beside(said, NOISE, 1));
+        let before = judge.judge(&noisy)?;
+        for (name, noise_suppression) in
+            [("light", NoiseSuppression::Light), ("strong", NoiseSuppression::Strong)]
+        {
+            let settings = Processing { noise_suppression, ..Processing::OFF };
+            let out = processed(&settings, &noisy, &silence);
+            keep(&format!("{noise:?}, {name}"), &out);
+            let after = judge.judge(&out)?;
+            let raised = activity.above_noise(&out) - activity.above_noise(&noisy);
+            eprintln!(
+                "{noise:?}, {name}: {raised:.1} dB, STOI {:.4} to {:.4}, PESQ {:.2} to {:.2}",
+                before.stoi, after.stoi, before.pesq, after.pesq
+            );
+            // Light suppression lowers nothing by more than 12 dB.
+            if name == "strong" {
+                figures.push(Figure {
+                    what: format!("dB by which {name} suppression raises speech over {noise:?}"),
+                    value: raised,
+                    goal: format!("at least {RAISED}"),
+                    holds: raised >= RAISED,
+                });
+            }
+            figures.push(Figure {
+                what: format!("STOI that {name} suppression costs in {noise:?}"),
+                value: before.stoi - after.stoi,
+                goal: "at most 0".into(),
+                holds: after.stoi >= before.stoi,
+            });
+        }
+    }
+    // The others say the same, half of it later.
+    let mut played = said.to_vec();
+    played.rotate_left(said.len() / 2);
+    let echo = echo_of(&played, 1);
+    for (name, noise_suppression) in
+        [("alone", NoiseSuppression::Off), ("with light suppression", NoiseSuppression::Light)]
+    {
+        let settings = Processing { echo_cancellation: true, noise_suppression, ..Processing::OFF };
+        let alone = processed(&settings, &echo, &played);
+        let erle = level(&echo[ADAPTED..]) - level(&alone[ADAPTED..]);
+        let both = processed(&settings, &add(said, &echo), &played);
+        keep(&format!("echo, {name}"), &both);
+        let talk = judge.judge(&both)?;
+        eprintln!(
+            "echo, {name}: ERLE {erle:.1} dB, STOI in double talk {:.4}, PESQ {:.2}",
+            talk.stoi, talk.pesq
+        );
+        figures.push(Figure {
+            what: format!("dB by which echo cancellation {name} lowers an echo"),
+            value: erle,
+            goal: format!("at least {ERLE}"),
+            holds: erle >= ERLE,
+        });
+        figures.push(Figure {
+            what: format!("STOI in double talk, echo cancellation {name}"),
+            value: talk.stoi,
+            goal: format!("at least {DOUBLE_TALK}"),
+            holds: talk.stoi >= DOUBLE_TALK,
+        });
+    }
+    Ok(figures)
 }
 
 /// Whether every seed gives the same.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use voip_client::{
-    TalkMode, TalkerStatistics, VoiceSettings,
+    Processing, TalkMode, TalkerStatistics, VoiceSettings,
     audio::Stamp,
     dsp::RATE,
     voice::{
@@ -92,9 +92,10 @@ impl PacketSink for Sent {
 }
 
 impl Call {
-    /// Over a network, as the app is set at first.
+    /// Over a network, as the app is set at first but for what is done to captured sound.
     pub fn over(network: Network, seed: u64) -> Self {
-        Self { settings: VoiceSettings::default(), network, seed, talker_ppm: 0.0, listener_ppm: 0.0 }
+        let settings = VoiceSettings { processing: Processing::OFF, ..VoiceSettings::default() };
+        Self { settings, network, seed, talker_ppm: 0.0, listener_ppm: 0.0 }
     }
 
     /// Says `said` (48 kHz) and listens.
@@ -166,7 +167,7 @@ impl Call {
                 told += TOLD_EVERY;
                 // As it comes over the wire, by the server; its way there and back is short beside the time measured over.
                 let loss = mixdown.statistics().first().map_or(0.0, |talker| talker.felt_loss);
-                controls.set_code(repair.told(Loss::from_share(loss).share(), start + now));
+                controls.set_code(repair.told(Loss::from_share(loss).share(), true, start + now));
             }
             if now >= looked {
                 looked += LOOK_EVERY;

@@ -5,7 +5,9 @@
 mod call;
 mod judge;
 mod network;
+mod room;
 
 pub use call::{Call, Heard};
 pub use judge::{Judge, Verdict};
 pub use network::{Link, Network};
+pub use room::{Activity, Noise, echo_of, level, processed};

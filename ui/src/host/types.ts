@@ -66,6 +66,8 @@ export type { Room } from './bindings/Room';
 export type { Settings } from './bindings/Settings';
 export type { Statistics } from './bindings/Statistics';
 export type { TalkerStatistics } from './bindings/TalkerStatistics';
+export type { NoiseSuppression } from './bindings/NoiseSuppression';
+export type { Processing } from './bindings/Processing';
 export type { TalkMode } from './bindings/TalkMode';
 export type { Way } from './bindings/Way';
 export type { Theme } from './bindings/Theme';

@@ -516,6 +516,24 @@ describe('inside', () => {
     await expect.poll(() => read(page, 'hotkey-state').textContent()).toContain('Released');
   });
 
+  it('switches what is done to the voice, by keyboard, and keeps it', async () => {
+    const page = await open('scene=connected&still');
+    await read(page, 'settings-open').click();
+    const echo = page.getByRole('switch', { name: 'Echo cancellation' });
+    expect(await echo.isChecked()).toBe(true);
+    await tabTo(page, 'echo-cancellation');
+    await page.keyboard.press('Space');
+    await expect.poll(() => echo.isChecked()).toBe(false);
+    await read(page, 'noise-strong').check({ force: true });
+    await page.getByText('Leaves hardly anything but your voice').waitFor();
+    await page.keyboard.press('Escape');
+    await expect.poll(() => read(page, 'settings').count()).toBe(0);
+    await read(page, 'settings-open').click();
+    expect(await echo.isChecked()).toBe(false);
+    expect(await read(page, 'noise-strong').isChecked()).toBe(true);
+    expect(await page.getByRole('switch', { name: 'Automatic volume' }).isChecked()).toBe(true);
+  });
+
   it('changes language and theme at once', async () => {
     const page = await open('scene=connected&still');
     await read(page, 'settings-open').click();

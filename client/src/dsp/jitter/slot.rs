@@ -55,11 +55,29 @@ impl Expected {
             ..self
         }
     }
+
+    /// The frame that follows one like this, which has not come: `later`, where that leaves no room for another.
+    pub(super) fn before(self, later: &Slot) -> Self {
+        let after = self.after();
+        let room = later.capture_time.wrapping_sub(after.capture_time).cast_signed();
+        if room > (self.duration.samples() / 2) as i32
+            && later.sequence.wrapping_sub(after.sequence).cast_signed() > 0
+        {
+            return after;
+        }
+        let Slot { sequence, packets, capture_time, duration, .. } = *later;
+        Self { sequence, packets, capture_time, duration }
+    }
 }
 
-/// Whether `slot` belongs to the burst that goes on with `next`: it was captured when its number says.
+/// Whether `slot` belongs to the burst that goes on with `next`: it was captured when its number says, if all frames
+/// between take as many packets as the one or as the other.
 pub(super) fn continues(next: Expected, slot: &Slot) -> bool {
-    let frames = slot.sequence.wrapping_sub(next.sequence) / next.packets;
-    let expected = next.capture_time.wrapping_add(frames.wrapping_mul(next.duration.samples() as u32));
-    slot.capture_time.wrapping_sub(expected).wrapping_add(CONTIGUOUS) <= 2 * CONTIGUOUS
+    let packets = slot.sequence.wrapping_sub(next.sequence);
+    let captured_after = |taken: u32| {
+        let frames = packets / taken;
+        let expected = next.capture_time.wrapping_add(frames.wrapping_mul(next.duration.samples() as u32));
+        slot.capture_time.wrapping_sub(expected).wrapping_add(CONTIGUOUS) <= 2 * CONTIGUOUS
+    };
+    captured_after(next.packets) || captured_after(slot.packets)
 }

@@ -259,18 +259,88 @@ fn what_waits_far_too_long_is_dropped_down_to_the_wanted_delay() {
 }
 
 #[test]
-fn a_full_buffer_refuses_and_recovers() {
+fn a_full_buffer_drops_the_oldest_and_recovers() {
     let mut jitter = Jitter::default();
     let packets = sent(&[(0, 1_000)], |_| Some(0));
-    let accepted = packets.iter().filter(|packet| insert(&mut jitter, packet) == Inserted::Accepted).count();
-    assert!(accepted as u32 <= SLOTS && accepted > 0);
+    assert!(packets.iter().all(|packet| insert(&mut jitter, packet) == Inserted::Accepted));
+    assert_eq!((jitter.filled, jitter.counters().late), (SLOTS, u64::from(1_000 - SLOTS)));
     let mut now = packets[999].arrival;
+    let far = Sent { sequence: 5_000, arrival: now, ..packets[0] };
+    assert_eq!(insert(&mut jitter, &far), Inserted::Full);
+    let mut last = None;
     while !jitter.is_idle() {
-        let _ = jitter.pull(now);
+        if let Pull::Frame(frame) = jitter.pull(now) {
+            last = Some(frame.sequence);
+        }
         now += FRAME;
     }
-    let again = Sent { sequence: 5_000, arrival: now, ..packets[0] };
-    assert_eq!(insert(&mut jitter, &again), Inserted::Accepted);
+    assert_eq!(last, Some(999));
+    assert_eq!(insert(&mut jitter, &far), Inserted::Accepted);
+}
+
+/// Frames of a burst that changes between frames as they are, of 10 ms, and such as take several packets, of 20 ms:
+/// numbers and capture times of 300 ms each.
+fn changing(packets: &[u32]) -> Vec<(u32, u32, u32)> {
+    let (mut sequence, mut capture_time, mut frames) = (7, 70_000, Vec::new());
+    for packets in packets {
+        for _ in 0..if *packets == 1 { 30 } else { 15 } {
+            frames.push((sequence, *packets, capture_time));
+            sequence += packets;
+            capture_time += if *packets == 1 { 480 } else { 960 };
+        }
+    }
+    frames
+}
+
+#[test]
+fn frames_that_get_lost_where_they_change_break_no_burst() {
+    for (before, after) in [(1, 2), (1, 5), (2, 1), (5, 1), (5, 2), (2, 5)] {
+        let frames = changing(&[before, after]);
+        let first = if before == 1 { 30 } else { 15 };
+        for lost in [first - 1, first] {
+            let (mut jitter, mut firsts, mut played) = (Jitter::default(), 0, 0);
+            for (n, (sequence, packets, capture_time)) in frames.iter().enumerate() {
+                if n == lost {
+                    continue;
+                }
+                let duration = if *packets == 1 { FrameDuration::Ms10 } else { FrameDuration::Ms20 };
+                let last_of_burst = n + 1 == frames.len();
+                let at = 1_000_000 + u64::from(*capture_time);
+                let (sequence, packets, capture_time, spread) = (*sequence, *packets, *capture_time, 0);
+                let opus = &[1];
+                jitter.insert(&Arrival {
+                    sequence,
+                    packets,
+                    capture_time,
+                    duration,
+                    last_of_burst,
+                    at,
+                    spread,
+                    opus,
+                });
+            }
+            // The first has waited for 150 ms, the others come in time.
+            let (mut concealed, mut now) = (0, 1_070_000 + 7_200);
+            while !jitter.is_idle() {
+                match jitter.pull(now) {
+                    Pull::Frame(frame) => {
+                        (firsts, played) = (firsts + u32::from(frame.first), played + 1);
+                        now += frame.duration.samples() as u64;
+                    }
+                    Pull::Conceal { samples, .. } => {
+                        concealed += samples;
+                        now += samples as u64;
+                    }
+                    Pull::Silence => now += 120,
+                }
+            }
+            let missing = if if lost < first { before } else { after } == 1 { 480 } else { 960 };
+            assert_eq!((firsts, played), (1, frames.len() - 1), "{before} to {after}, {lost}");
+            assert!(concealed.abs_diff(missing) <= 480, "{before} to {after}, {lost}: {concealed}");
+            // Nobody knows that what is missing was one long frame and not two short ones.
+            assert!((1..=2).contains(&jitter.counters().lost), "{before} to {after}, {lost}");
+        }
+    }
 }
 
 /// A network with a spread of delays, loss and duplicates, all from one seed.

@@ -23,6 +23,7 @@ pub struct CaptureControls {
     duration: AtomicU8,
     /// Its place in [`Code::ALL`], from 1; 0: none.
     code: AtomicU8,
+    clipped: AtomicU32,
     /// Bits of the largest magnitude since it was last taken. Ordered like the numbers, as none is negative.
     peak: AtomicU32,
     transmitting: AtomicBool,
@@ -39,6 +40,7 @@ impl CaptureControls {
             settings: ArcSwap::from_pointee(settings.clamped()),
             duration: AtomicU8::new(FrameDuration::Ms10 as u8),
             code: AtomicU8::new(0),
+            clipped: AtomicU32::new(0),
             peak: AtomicU32::new(0),
             transmitting: AtomicBool::new(false),
             lost: AtomicU64::new(0),
@@ -76,6 +78,16 @@ impl CaptureControls {
     /// How frames are protected against loss.
     pub fn code(&self) -> Option<Code> {
         Code::ALL.get(usize::from(self.code.load(Relaxed)).checked_sub(1)?).copied()
+    }
+
+    /// The server has dropped some of what was sent.
+    pub fn note_clipped(&self) {
+        self.clipped.fetch_add(1, Relaxed);
+    }
+
+    /// How often that was.
+    pub fn clipped(&self) -> u32 {
+        self.clipped.load(Relaxed)
     }
 
     /// Level of the loudest sample since the last call, in dBFS (−96 to 0).

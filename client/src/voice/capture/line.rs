@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rtrb::Consumer;
 use voip_protocol::voice::FrameDuration;
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     VoiceSettings,
     audio::Stamp,
-    dsp::{CaptureClock, RATE, Resampler, dbfs, fade_in, peak},
+    dsp::{CaptureClock, Processor, RATE, Resampler, dbfs, fade_in, peak},
     talk::{Decision, Talk},
 };
 
@@ -31,6 +32,7 @@ pub struct CaptureLine {
     sender: Sender,
     controls: Arc<CaptureControls>,
     device: Option<Device>,
+    processor: Processor,
     /// Samples at 48 kHz that are not a frame yet.
     pending: Vec<f32>,
     burst: Burst,
@@ -62,6 +64,7 @@ impl CaptureLine {
             sender: Sender::new(sink, plan),
             controls,
             device: None,
+            processor: Processor::default(),
             pending: Vec::with_capacity(16_384),
             burst: Burst { start: Instant::now(), samples: 0 },
         }
@@ -72,6 +75,7 @@ impl CaptureLine {
         let clock = CaptureClock::new(sample_rate);
         self.device = Some(Device { resampler: Resampler::new(sample_rate, RATE), clock, given: 0 });
         self.pending.clear();
+        self.processor.reset();
         // A key that was tapped while there was no microphone is not meant any more.
         self.presses = self.controls.key().0;
     }
@@ -87,6 +91,11 @@ impl CaptureLine {
             self.sender.frame(&Spoken { samples, captured_at, first: false, last: true });
         }
         self.controls.note_transmitting(false);
+    }
+
+    /// Takes what the speaker is about to play, so that it does not go back to those who said it.
+    pub fn hear(&mut self, far: &mut Consumer<f32>) {
+        self.processor.hear(far);
     }
 
     /// The device says when one of its samples was in the air; before the samples themselves.
@@ -106,10 +115,13 @@ impl CaptureLine {
     /// Takes what the device has captured; whatever completes a frame is decided on, and sent if so decided.
     pub fn samples(&mut self, samples: &[f32]) {
         let Some(device) = &mut self.device else { return };
-        let pending = &mut self.pending;
+        let (processor, pending) = (&mut self.processor, &mut self.pending);
+        processor.follow(&self.controls.settings().processing);
         device.resampler.process(samples, |resampled| {
             device.given += resampled.len() as u64;
-            pending.extend(resampled.iter().map(|sample| if sample.is_finite() { *sample } else { 0.0 }));
+            processor.process(resampled, |processed| {
+                pending.extend(processed.iter().map(|sample| if sample.is_finite() { *sample } else { 0.0 }));
+            });
         });
         loop {
             self.sender.passed(self.pending.len());
@@ -132,7 +144,9 @@ impl CaptureLine {
         if plan.is_like(&now) || !self.sender.may_change() {
             return now;
         }
+        let before = self.sender.look_ahead();
         self.sender.change(plan);
+        self.burst.shift(before, self.sender.look_ahead());
         plan
     }
 
@@ -179,7 +193,8 @@ impl CaptureLine {
     /// When the first sample was in the air that a decoder makes of the pending ones.
     fn captured_at(&mut self, first: bool, duration: FrameDuration) -> Instant {
         if let Some(device) = &self.device {
-            let position = device.given as f64 - self.pending.len() as f64 - device.resampler.delay();
+            let behind = self.pending.len() + self.processor.behind();
+            let position = device.given as f64 - behind as f64 - device.resampler.delay();
             let position = position - f64::from(self.sender.look_ahead());
             if let Some(measured) = device.clock.time_of(position / device.resampler.ratio()) {
                 let counted = self.burst.time();
@@ -197,6 +212,12 @@ impl Burst {
     /// When the first sample was in the air that a decoder makes of the next frame.
     fn time(&self) -> Instant {
         self.start + Duration::from_nanos(self.samples * 1_000_000_000 / u64::from(RATE))
+    }
+
+    /// The encoder looks ahead by another number of samples from now on.
+    fn shift(&mut self, before: u32, now: u32) {
+        let time = |samples: u32| Duration::from_nanos(u64::from(samples) * 1_000_000_000 / u64::from(RATE));
+        self.start = (self.start + time(before)).checked_sub(time(now)).unwrap_or(self.start);
     }
 
     fn next(&mut self, duration: FrameDuration) -> Instant {

@@ -1,4 +1,4 @@
-//! The capture thread: microphone ring → 48 kHz → gate → Opus → [`PacketSink`].
+//! The capture thread: microphone ring → 48 kHz → processing → gate → Opus → [`PacketSink`].
 //!
 //! The thread owns the device, and keeps it open as long as it lives: a device that fails or cannot be opened is
 //! reported and tried again. It polls the ring every millisecond, so nothing on the audio callback's side ever
@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rtrb::Consumer;
 use voip_protocol::voice::{FrameDuration, Share};
 
 pub use controls::CaptureControls;
@@ -68,20 +69,22 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Starts the thread, which opens the device first thing.
+    /// Starts the thread, which opens the device first thing. `far` has what the speaker plays, at 48 kHz, if that is
+    /// known.
     ///
     /// # Panics
     /// When the system cannot start a thread.
     pub fn spawn(
         open: OpenInput,
         sink: Box<dyn PacketSink>,
+        far: Option<Consumer<f32>>,
         controls: Arc<CaptureControls>,
         on_device: OnDevice,
     ) -> Self {
         let (commands, replaced) = sync_channel(COMMANDS);
         let thread = std::thread::Builder::new()
             .name("voice-capture".into())
-            .spawn(move || run(open, &replaced, &mut CaptureLine::new(sink, controls), on_device))
+            .spawn(move || run(open, far, &replaced, &mut CaptureLine::new(sink, controls), on_device))
             .expect("as std::thread::spawn: without threads there is no program");
         Self { commands: Some(commands), thread: Some(thread) }
     }
@@ -112,7 +115,13 @@ enum End {
     Failed(AudioError),
 }
 
-fn run(mut open: OpenInput, commands: &Receiver<OpenInput>, line: &mut CaptureLine, mut on_device: OnDevice) {
+fn run(
+    mut open: OpenInput,
+    mut far: Option<Consumer<f32>>,
+    commands: &Receiver<OpenInput>,
+    line: &mut CaptureLine,
+    mut on_device: OnDevice,
+) {
     let mut reported = None;
     loop {
         let problem = match open() {
@@ -120,7 +129,7 @@ fn run(mut open: OpenInput, commands: &Receiver<OpenInput>, line: &mut CaptureLi
                 reported = None;
                 on_device(Ok(stream.name.clone()));
                 line.opened(stream.sample_rate);
-                let end = serve(&mut stream, commands, line);
+                let end = serve(&mut stream, far.as_mut(), commands, line);
                 line.closed();
                 match end {
                     End::Stopped => return,
@@ -146,7 +155,12 @@ fn run(mut open: OpenInput, commands: &Receiver<OpenInput>, line: &mut CaptureLi
 }
 
 /// Works through what the device captures until there is a reason to stop.
-fn serve(stream: &mut InputStream, commands: &Receiver<OpenInput>, line: &mut CaptureLine) -> End {
+fn serve(
+    stream: &mut InputStream,
+    mut far: Option<&mut Consumer<f32>>,
+    commands: &Receiver<OpenInput>,
+    line: &mut CaptureLine,
+) -> End {
     let mut block = [0.0; 1024];
     let mut overruns = 0;
     loop {
@@ -157,6 +171,10 @@ fn serve(stream: &mut InputStream, commands: &Receiver<OpenInput>, line: &mut Ca
         }
         while let Some(stamp) = stream.stamp() {
             line.stamp(stamp);
+        }
+        // Before what the microphone heard of it.
+        if let Some(far) = &mut far {
+            line.hear(far);
         }
         loop {
             let count = stream.read(&mut block);

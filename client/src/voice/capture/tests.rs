@@ -6,7 +6,7 @@ use voip_protocol::voice::Code;
 
 use super::*;
 use crate::{
-    TalkMode, VoiceSettings,
+    Processing, TalkMode, VoiceSettings,
     audio::{Backend, Scripted, Stamp},
     dsp::{Decoder, Gather, RATE, SharePacket, peak, tests::voice_like},
 };
@@ -59,7 +59,8 @@ struct Bench {
 
 impl Bench {
     fn new(rate: u32, mode: TalkMode) -> Self {
-        let settings = VoiceSettings { mode, release_delay: 0, ..VoiceSettings::default() };
+        let settings =
+            VoiceSettings { mode, release_delay: 0, processing: Processing::OFF, ..VoiceSettings::default() };
         let (controls, recorder) = (Arc::new(CaptureControls::new(settings)), Recorder::default());
         let mut line = CaptureLine::new(Box::new(recorder.clone()), controls.clone());
         line.opened(rate);
@@ -194,7 +195,11 @@ fn a_mute_lets_out_no_sound() {
 #[test]
 fn taps_are_heard_but_not_those_from_before_the_device() {
     let mut bench = Bench::new(48_000, TalkMode::PushToTalk);
-    bench.controls.set_settings(VoiceSettings { release_delay: 50, ..VoiceSettings::default() });
+    bench.controls.set_settings(VoiceSettings {
+        release_delay: 50,
+        processing: Processing::OFF,
+        ..VoiceSettings::default()
+    });
     bench.controls.set_key(true);
     bench.controls.set_key(false);
     bench.hear(&[0.1; 9_600]);
@@ -329,6 +334,7 @@ fn what_leaves_too_little_for_the_frames_protects_less_or_not_at_all() {
         bench.controls.set_settings(VoiceSettings {
             mode: TalkMode::Continuous,
             bitrate,
+            processing: Processing::OFF,
             ..VoiceSettings::default()
         });
         bench.controls.set_code(Some(wanted));
@@ -359,7 +365,8 @@ fn what_is_not_a_number_does_no_harm() {
 #[test]
 fn the_thread_captures_reports_a_failure_once_and_comes_back() {
     let devices = Scripted::new(RATE);
-    let settings = VoiceSettings { mode: TalkMode::Continuous, ..VoiceSettings::default() };
+    let settings =
+        VoiceSettings { mode: TalkMode::Continuous, processing: Processing::OFF, ..VoiceSettings::default() };
     let (controls, recorder) = (Arc::new(CaptureControls::new(settings)), Recorder::default());
     let (tell, told) = sync_channel(64);
     let open: Box<dyn Fn() -> OpenInput> = Box::new({
@@ -372,6 +379,7 @@ fn the_thread_captures_reports_a_failure_once_and_comes_back() {
     let capture = Capture::spawn(
         open(),
         Box::new(recorder.clone()),
+        None,
         controls,
         Box::new(move |state| tell.send(state).unwrap()),
     );

@@ -17,6 +17,8 @@ pub const BLOCK: usize = 120;
 const MAX_TALKERS: usize = 64;
 /// A talker who has not been heard for this long is let go; counters stay.
 const IDLE: Duration = Duration::from_secs(10);
+/// What a talker loses is told for so long after its last packet.
+const SILENT: Duration = Duration::from_secs(2);
 /// Talkers whose counters are kept at most.
 const MAX_KNOWN: usize = 1024;
 /// The thread's clock starts here, so that what arrived before the thread's start has a time too.
@@ -77,9 +79,15 @@ impl Mixdown {
         self.gone.clear();
     }
 
-    /// Lets go of talkers who have been silent for long.
+    /// Lets go of talkers who have been silent for long, and forgets the losses of those who are silent.
     pub(super) fn drop_idle(&mut self, now: Instant) {
         let now = self.ticks(now);
+        let silent = SILENT.as_secs() * u64::from(RATE);
+        for talker in &mut self.talkers {
+            if now.saturating_sub(talker.heard_at()) >= silent {
+                talker.forget_losses();
+            }
+        }
         let idle = IDLE.as_secs() * u64::from(RATE);
         let gone = self
             .talkers

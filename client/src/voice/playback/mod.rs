@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rtrb::Consumer;
+use rtrb::{Consumer, Producer};
 use voip_protocol::{
     SessionId,
     limits::MAX_OPUS_FRAME,
@@ -99,18 +99,20 @@ pub struct Playback {
 }
 
 impl Playback {
-    /// Starts the thread, which opens the device first thing. `on_device` is told on that thread.
+    /// Starts the thread, which opens the device first thing. `on_device` is told on that thread, `far` gets what is
+    /// played, at 48 kHz.
     ///
     /// # Panics
     /// When the system cannot start a thread.
     pub fn spawn(
         open: OpenOutput,
         frames: Consumer<HeardFrame>,
+        far: Option<Producer<f32>>,
         controls: Arc<PlaybackControls>,
         on_device: OnDevice,
     ) -> Self {
         let (commands, replaced) = sync_channel(COMMANDS);
-        let body = move || Thread::new(frames, controls, replaced).run(open, on_device);
+        let body = move || Thread::new(frames, far, controls, replaced).run(open, on_device);
         let thread = std::thread::Builder::new()
             .name("voice-playback".into())
             .spawn(body)
@@ -147,6 +149,7 @@ enum End {
 
 struct Thread {
     frames: Consumer<HeardFrame>,
+    far: Option<Producer<f32>>,
     controls: Arc<PlaybackControls>,
     commands: Receiver<OpenOutput>,
     mixdown: Mixdown,
@@ -157,12 +160,13 @@ struct Thread {
 impl Thread {
     fn new(
         frames: Consumer<HeardFrame>,
+        far: Option<Producer<f32>>,
         controls: Arc<PlaybackControls>,
         commands: Receiver<OpenOutput>,
     ) -> Self {
         let now = Instant::now();
         let mixdown = Mixdown::new(controls.clock(), now);
-        Self { frames, controls, commands, mixdown, published: now, underruns: 0 }
+        Self { frames, far, controls, commands, mixdown, published: now, underruns: 0 }
     }
 
     fn run(mut self, mut open: OpenOutput, mut on_device: OnDevice) {
@@ -236,6 +240,10 @@ impl Thread {
                 let at = now.checked_sub(early).unwrap_or(now);
                 let queued = Duration::from_secs_f64(stream.queued() as f64 / f64::from(rate));
                 self.mixdown.render(&mut block, at, Some(early + queued + stream.latency() + resampling));
+                // What finds no room is not missed: nobody takes it.
+                if let Some(chunk) = self.far.as_mut().and_then(|far| far.write_chunk_uninit(BLOCK).ok()) {
+                    chunk.fill_from_iter(block);
+                }
                 let mut full = false;
                 resampler.process(&block, |samples| full |= stream.write(samples) < samples.len());
                 if full {

@@ -53,7 +53,8 @@ pub(super) struct Talker {
     /// The last frame was quiet.
     was_quiet: bool,
     heard_at: u64,
-    /// Frames that no decoder takes.
+    /// Frames that no decoder takes, and are made up; packets whose shares are none.
+    undecodable: u64,
     malformed: u64,
     /// Frames that are whole although part of them was lost.
     repaired: u64,
@@ -78,6 +79,7 @@ impl Talker {
             pace: Pace::new(BLOCK),
             was_quiet: false,
             heard_at: 0,
+            undecodable: 0,
             malformed: 0,
             repaired: 0,
             mouth_to_ear: None,
@@ -92,6 +94,10 @@ impl Talker {
     /// When the last frame came.
     pub(super) fn heard_at(&self) -> u64 {
         self.heard_at
+    }
+
+    pub(super) fn forget_losses(&mut self) {
+        self.losses = LossMeter::default();
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -183,8 +189,9 @@ impl Talker {
             received: before(|b| b.received) + counters.received,
             lost: before(|b| b.lost) + counters.lost,
             late: before(|b| b.late) + counters.late,
-            concealed: before(|b| b.concealed) + counters.concealed + self.malformed,
+            concealed: before(|b| b.concealed) + counters.concealed + self.undecodable,
             repaired: before(|b| b.repaired) + self.repaired,
+            malformed: before(|b| b.malformed) + self.undecodable + self.malformed,
             loss: self.losses.share(),
             felt_loss: self.losses.felt(),
             buffer_ms: self.jitter.delay() * 1_000.0 / RATE as f32,
@@ -210,7 +217,7 @@ impl Talker {
                 Pull::Frame(frame) => {
                     let samples = frame.duration.samples();
                     let sound = &mut self.sound[self.end..self.end + samples];
-                    self.malformed += u64::from(!decode(&mut self.decoder, &frame, sound));
+                    self.undecodable += u64::from(!decode(&mut self.decoder, &frame, sound));
                     note_surplus(&mut self.surplus, &frame);
                     let quiet = dbfs(peak(sound)) < QUIET;
                     let was_quiet = std::mem::replace(&mut self.was_quiet, quiet) && !frame.first;

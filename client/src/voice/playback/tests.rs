@@ -7,7 +7,7 @@ use voip_protocol::voice::Code;
 
 use super::*;
 use crate::{
-    TalkMode, TalkerStatistics, VoiceSettings,
+    Processing, TalkMode, TalkerStatistics, VoiceSettings,
     audio::{Backend, Scripted, Stamp},
     dsp::{Encoder, peak, tests::voice_like},
     voice::capture::{Capture, CaptureControls, CaptureLine, EncodedPacket, PacketSink},
@@ -143,7 +143,8 @@ impl PacketSink for Recorder {
 /// A burst through the capture side, `sound` in pieces of 5 ms; `code` says how each piece is protected.
 fn spoken(sound: &[f32], start: Instant, code: impl Fn(usize) -> Option<Code>) -> Vec<HeardFrame> {
     let recorder = Recorder { start, now: Arc::default(), frames: Arc::default() };
-    let settings = VoiceSettings { mode: TalkMode::Continuous, ..VoiceSettings::default() };
+    let settings =
+        VoiceSettings { mode: TalkMode::Continuous, processing: Processing::OFF, ..VoiceSettings::default() };
     let controls = Arc::new(CaptureControls::new(settings));
     let mut line = CaptureLine::new(Box::new(recorder.clone()), Arc::clone(&controls));
     line.opened(RATE);
@@ -204,7 +205,7 @@ fn what_the_network_loses_is_put_together_again() {
         assert_eq!(talker.received, 251);
         assert!(talker.repaired > 150, "{talker:?}");
         let share = (count - frames.len()) as f32 / count as f32;
-        assert!((talker.loss - share).abs() < 0.01, "{talker:?}");
+        assert!((talker.loss - share).abs() < 0.05, "{talker:?}");
         let (likeness, _) = find(&said[48_000..96_000], &bench.heard[48_000..105_600]);
         assert!(likeness > 0.85, "{likeness}");
     }
@@ -432,16 +433,23 @@ fn both_threads_carry_a_voice_from_device_to_device() {
             })
         };
         let (microphone, speaker) = (devices.clone(), devices.clone());
+        let (far, mut far_heard) = RingBuffer::new(20 * RATE as usize);
         let playback = Playback::spawn(
             Box::new(move || speaker.open_output(None)),
             consumer,
+            Some(far),
             controls.clone(),
             on_device(&problems),
         );
-        let settings = VoiceSettings { mode: TalkMode::VoiceActivation, ..VoiceSettings::default() };
+        let settings = VoiceSettings {
+            mode: TalkMode::VoiceActivation,
+            processing: Processing::OFF,
+            ..VoiceSettings::default()
+        };
         let capture = Capture::spawn(
             Box::new(move || microphone.open_input(None)),
             Box::new(Loopback { frames: producer, sequence: 0, start }),
+            None,
             Arc::new(CaptureControls::new(settings)),
             on_device(&problems),
         );
@@ -473,6 +481,14 @@ fn both_threads_carry_a_voice_from_device_to_device() {
         let words = [12_000, 20_000, 30_000]
             .map(|at| find(&said_there[at..at + 2_400], &heard[voice + at - 2_400..voice + at + 9_600]).0);
         assert!(words.iter().all(|likeness| *likeness > 0.85), "{input_rate} {output_rate} {words:?}");
+        // What cancels echoes was told the same, at 48 kHz.
+        let mut far = Vec::new();
+        while let Ok(sample) = far_heard.pop() {
+            far.push(sample);
+        }
+        let voice = far.iter().position(|sample| sample.abs() > 0.05).unwrap().saturating_sub(2_400);
+        let (likeness, _) = find(&said_there[20_000..22_400], &far[voice + 17_600..voice + 29_600]);
+        assert!(likeness > 0.85, "{input_rate} {output_rate} {likeness}");
         let statistics = controls.statistics();
         assert_eq!((statistics.talkers[0].lost, statistics.talkers[0].late), (0, 0), "{statistics:?}");
         let delay = statistics.talkers[0].mouth_to_ear_ms.unwrap();
@@ -492,6 +508,7 @@ fn without_a_speaker_the_counters_go_on_and_a_new_one_starts_in_the_present() {
     let playback = Playback::spawn(
         Box::new(move || speaker.open_output(None)),
         consumer,
+        None,
         controls.clone(),
         Box::new(move |state| tell.send(state).unwrap()),
     );

@@ -7,11 +7,11 @@ import type { Way } from "./Way";
  */
 export type Statistics = { 
 /**
- * Voice frames sent.
+ * Voice packets sent.
  */
 frames_sent: number, 
 /**
- * Voice frames received that opened.
+ * Voice packets received that opened.
  */
 frames_received: number, 
 /**

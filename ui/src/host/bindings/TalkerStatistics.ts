@@ -30,6 +30,10 @@ concealed: number,
  */
 repaired: number, 
 /**
+ * Packets and frames that hold no voice.
+ */
+malformed: number, 
+/**
  * Share of the packets that got lost, of late, 0 to 1.
  */
 loss: number, 
