@@ -53,6 +53,13 @@ test('host, talk by push-to-talk, mute, quit', { timeout: 180_000 }, async (t) =
       await app.click('settings-close');
     });
 
+    await step('what is done to the voice is switched off: it is compared with what was said', async () => {
+      await app.click('settings-open');
+      await app.choose('noise-off');
+      for (const part of ['echo-cancellation', 'automatic-gain', 'high-pass']) await app.click(part);
+      await app.click('settings-close');
+    });
+
     const person = { invite: server.invite, user: 'bob', password: 'correct horse battery', channel: 'General' };
     listener = listen(VOIP_CLI, folder, person);
     await app.get('member-bob');

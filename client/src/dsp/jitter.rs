@@ -281,6 +281,8 @@ impl Jitter {
             Some(later) if continues(next, self.slot(later)) => {
                 self.miss(next);
                 let next = next.before(self.slot(later));
+                // What would come between them now has had its turn.
+                self.move_to(next.sequence);
                 self.phase = Phase::Playing { next, held: held.saturating_sub(step) };
                 // What has been made up while waiting stands in for the frame, or for the start of it.
                 (held < step).then(|| Step::Conceal { samples: step - held, last: false })

@@ -60,7 +60,7 @@ impl LossMeter {
         let spoken = ahead.unsigned_abs() * duration;
         let apart = captured.wrapping_sub(at).cast_signed();
         let silent = apart > spoken.saturating_add(SILENCE).cast_signed();
-        let longest = 1 + LONGEST / duration.max(1);
+        let longest = 1 + (LONGEST / duration.max(1)).max(1);
         let packets = if silent { 1 } else { ahead.unsigned_abs().min(longest) };
         let kept = (-((packets * duration) as f32) / MEMORY).exp();
         self.sent = self.sent * kept + packets as f32;

@@ -71,9 +71,9 @@ impl Processor {
         }
     }
 
-    /// Another microphone: what is left of the last one is thrown away.
+    /// Another microphone: what has been learnt of the last one, and what is left of it, is thrown away.
     pub fn reset(&mut self) {
-        self.near.clear();
+        *self = Self::default();
     }
 
     /// Takes what the speaker plays, so that it can be told from what is said here.
@@ -101,8 +101,7 @@ impl Processor {
             return take(samples);
         }
         // A number that is none would stay in the filters for ever, and spectra must not overflow.
-        let sane = |sample: &f32| if sample.is_finite() { sample.clamp(-MOST, MOST) } else { 0.0 };
-        self.near.extend(samples.iter().map(sane));
+        self.near.extend(samples.iter().map(|sample| sane(*sample)));
         let (blocks, _) = self.near.as_chunks_mut::<PROCESSED>();
         let count = blocks.len();
         for block in blocks {
@@ -114,10 +113,19 @@ impl Processor {
         self.near.drain(..count * PROCESSED);
     }
 
+    /// Samples that have come in and are no whole block yet.
+    pub fn waiting(&self) -> usize {
+        self.near.len()
+    }
+
     /// Samples by which what has come out is behind what went in.
     pub fn behind(&self) -> usize {
         self.near.len() + self.parts.iter().map(|part| part.delay()).sum::<usize>()
     }
+}
+
+fn sane(sample: f32) -> f32 {
+    if sample.is_finite() { sample.clamp(-MOST, MOST) } else { 0.0 }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use voip_protocol::voice::Code;
 const STEPS: [(Code, f32, f32); 2] = [(Code::TwoOfFour, 0.02, 0.005), (Code::ThreeOfEight, 0.16, 0.1)];
 /// How long it has been calm before the next step down.
 const CALM: Duration = Duration::from_secs(10);
-/// How long there is no protection after the server has clipped it.
+/// How long there is less protection, or none, after the server has clipped it.
 const CLIPPED: Duration = Duration::from_secs(60);
 
 /// Chooses the protection.
@@ -17,30 +17,39 @@ const CLIPPED: Duration = Duration::from_secs(60);
 pub struct Repair {
     /// How many of the steps have been taken.
     steps: usize,
-    calm_since: Option<Instant>,
-    clipped_at: Option<Instant>,
+    /// Talk in which nobody has lost enough to keep the last one, and when that was last looked at.
+    calm: Duration,
+    told_at: Option<Instant>,
+    /// How many steps may be taken since the server has clipped more.
+    clipped: Option<(usize, Instant)>,
 }
 
 impl Repair {
     /// The server takes no more packets from this session: more packets for the same voice are no protection, and what
     /// the server drops looks like loss to the listeners.
     pub fn clipped(&mut self, now: Instant) {
-        (self.steps, self.calm_since, self.clipped_at) = (0, None, Some(now));
+        self.steps = self.steps.saturating_sub(1);
+        (self.calm, self.clipped) = (Duration::ZERO, Some((self.steps, now)));
     }
 
     /// The listener who loses most loses so much, 0 to 1: the protection from now on. `talking`: it is told of what is
     /// being said; that nobody loses what nobody says tells nothing.
     pub fn told(&mut self, loss: f32, talking: bool, now: Instant) -> Option<Code> {
-        if self.clipped_at.is_some_and(|at| now.saturating_duration_since(at) < CLIPPED) {
-            return None;
-        }
-        let needed = STEPS.iter().take_while(|(_, from, _)| loss >= *from).count();
+        let passed = self.told_at.replace(now).map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let most = match self.clipped {
+            Some((steps, at)) if now.saturating_duration_since(at) < CLIPPED => steps,
+            _ => STEPS.len(),
+        };
+        let needed = STEPS.iter().take(most).take_while(|(_, from, _)| loss >= *from).count();
         if needed >= self.steps {
-            (self.steps, self.calm_since) = (needed, None);
-        } else if !talking || loss >= STEPS[self.steps - 1].2 {
-            self.calm_since = None;
-        } else if now.saturating_duration_since(*self.calm_since.get_or_insert(now)) >= CALM {
-            (self.steps, self.calm_since) = (self.steps - 1, Some(now));
+            (self.steps, self.calm) = (needed, Duration::ZERO);
+        } else if loss >= STEPS[self.steps - 1].2 {
+            self.calm = Duration::ZERO;
+        } else if talking {
+            self.calm += passed;
+            if self.calm >= CALM {
+                (self.steps, self.calm) = (self.steps - 1, Duration::ZERO);
+            }
         }
         self.steps.checked_sub(1).map(|step| STEPS[step].0)
     }
@@ -87,14 +96,30 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_clips_is_not_protected_for_a_while() {
+    fn short_turns_are_calm_together() {
+        let mut repair = Repair::default();
+        let start = Instant::now();
+        assert_eq!(repair.told(0.05, true, start), Some(Code::TwoOfFour));
+        let mut code = None;
+        // Three seconds of talk, seven of silence.
+        for second in 1..40 {
+            code = repair.told(0.0, second % 10 < 3, start + Duration::from_secs(second));
+            assert_eq!(code.is_none(), second >= 31, "{second}");
+        }
+        assert_eq!(code, None);
+    }
+
+    #[test]
+    fn what_the_server_clips_is_protected_less_for_a_while() {
         let mut repair = Repair::default();
         let start = Instant::now();
         let at = |second| start + Duration::from_secs(second);
         assert_eq!(repair.told(0.3, true, at(0)), Some(Code::ThreeOfEight));
         repair.clipped(at(1));
-        assert_eq!(repair.told(0.6, true, at(2)), None);
-        assert_eq!(repair.told(0.6, true, at(60)), None);
-        assert_eq!(repair.told(0.3, true, at(61)), Some(Code::ThreeOfEight));
+        assert_eq!(repair.told(0.6, true, at(2)), Some(Code::TwoOfFour));
+        repair.clipped(at(3));
+        assert_eq!(repair.told(0.6, true, at(4)), None);
+        assert_eq!(repair.told(0.6, true, at(62)), None);
+        assert_eq!(repair.told(0.3, true, at(63)), Some(Code::ThreeOfEight));
     }
 }

@@ -77,6 +77,13 @@ class App {
     await (await this.get(id)).click();
   }
 
+  /** Chooses one of several: what is seen of it is its label. */
+  async choose(id) {
+    const label = await this.browser.$(`//label[.//*[@data-testid="${id}"]]`);
+    await label.waitForDisplayed();
+    await label.click();
+  }
+
   async type(id, text) {
     await (await this.get(id)).setValue(text);
   }

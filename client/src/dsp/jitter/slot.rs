@@ -74,10 +74,10 @@ impl Expected {
 /// between take as many packets as the one or as the other.
 pub(super) fn continues(next: Expected, slot: &Slot) -> bool {
     let packets = slot.sequence.wrapping_sub(next.sequence);
-    let captured_after = |taken: u32| {
+    let captured_after = |taken: u32, duration: FrameDuration| {
         let frames = packets / taken;
-        let expected = next.capture_time.wrapping_add(frames.wrapping_mul(next.duration.samples() as u32));
+        let expected = next.capture_time.wrapping_add(frames.wrapping_mul(duration.samples() as u32));
         slot.capture_time.wrapping_sub(expected).wrapping_add(CONTIGUOUS) <= 2 * CONTIGUOUS
     };
-    captured_after(next.packets) || captured_after(slot.packets)
+    captured_after(next.packets, next.duration) || captured_after(slot.packets, slot.duration)
 }

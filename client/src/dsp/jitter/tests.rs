@@ -443,6 +443,11 @@ proptest! {
                 }
             }
             prop_assert!(jitter.filled <= SLOTS);
+            let low = jitter.low.unwrap_or_default();
+            prop_assert!(
+                jitter.slots.iter().all(|slot| !slot.filled || slot.sequence.wrapping_sub(low) < SLOTS),
+                "a frame that nobody will find"
+            );
             prop_assert_eq!(jitter.filled, jitter.slots.iter().filter(|slot| slot.filled).count() as u32);
         }
         // Left alone it comes to rest, and takes a new burst.

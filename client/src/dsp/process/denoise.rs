@@ -2,10 +2,9 @@
 
 use nnnoiseless::DenoiseState;
 
-use super::{PROCESSED, Process};
+use super::{PROCESSED, Process, sane};
 
-/// It works on numbers of 16 bits. Of what is no number or endless its Fourier transform would make undefined behaviour:
-/// [`super::Processor`] lets nothing of the kind in.
+/// It works on numbers of 16 bits.
 const SCALE: f32 = 32_768.0;
 
 /// The share of the sound as it was that stays with the light suppression: noise gets quieter by 12 dB at most.
@@ -30,7 +29,8 @@ impl Denoise {
 impl Process for Denoise {
     fn process(&mut self, block: &mut [f32; PROCESSED]) {
         let last = std::mem::replace(&mut self.last, *block);
-        let from = block.map(|sample| sample * SCALE);
+        // Of what is no number or endless its Fourier transform would make undefined behaviour.
+        let from = block.map(|sample| sane(sample) * SCALE);
         self.state.process_frame(block, &from);
         for (sample, last) in block.iter_mut().zip(last) {
             *sample = *sample / SCALE * (1.0 - self.kept) + last * self.kept;

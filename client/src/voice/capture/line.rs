@@ -124,7 +124,7 @@ impl CaptureLine {
             });
         });
         loop {
-            self.sender.passed(self.pending.len());
+            self.sender.passed(self.pending.len() + self.processor.waiting());
             let plan = self.plan();
             let samples = plan.duration.samples();
             if self.pending.len() < samples {

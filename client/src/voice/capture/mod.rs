@@ -163,6 +163,10 @@ fn serve(
 ) -> End {
     let mut block = [0.0; 1024];
     let mut overruns = 0;
+    // What was played while there was no microphone is no echo of now.
+    if let Some(chunk) = far.as_mut().and_then(|far| far.read_chunk(far.slots()).ok()) {
+        chunk.commit_all();
+    }
     loop {
         match commands.recv_timeout(POLL) {
             Ok(another) => return End::Replaced(another),

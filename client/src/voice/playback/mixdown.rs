@@ -70,7 +70,7 @@ impl Mixdown {
 
     /// Throws away what is under way, but no counters.
     pub(super) fn silence(&mut self) {
-        self.gone.extend(self.talkers.drain(..).map(|talker| talker.statistics()));
+        self.gone.extend(self.talkers.drain(..).map(|talker| of_one_gone(&talker)));
     }
 
     /// Forgets everything.
@@ -92,7 +92,7 @@ impl Mixdown {
         let gone = self
             .talkers
             .extract_if(.., |talker| talker.is_idle() && now.saturating_sub(talker.heard_at()) >= idle);
-        self.gone.extend(gone.map(|talker| talker.statistics()));
+        self.gone.extend(gone.map(|talker| of_one_gone(&talker)));
         if self.gone.len() > MAX_KNOWN {
             self.gone.drain(..self.gone.len() - MAX_KNOWN);
         }
@@ -110,7 +110,7 @@ impl Mixdown {
         if self.talkers.len() >= MAX_TALKERS {
             let silent = self.talkers.iter().enumerate().filter(|(_, talker)| talker.is_idle());
             let (longest, _) = silent.min_by_key(|(_, talker)| talker.heard_at())?;
-            self.gone.push(self.talkers.swap_remove(longest).statistics());
+            self.gone.push(of_one_gone(&self.talkers.swap_remove(longest)));
         }
         let before = self.gone.iter().position(|talker| talker.session == session);
         let before = before.map(|at| self.gone.swap_remove(at));
@@ -125,4 +125,9 @@ impl Mixdown {
             None => EPOCH.saturating_sub(ticks(self.start - at)),
         }
     }
+}
+
+/// Counters stay; what is lost of late is nothing.
+fn of_one_gone(talker: &Talker) -> TalkerStatistics {
+    TalkerStatistics { loss: 0.0, felt_loss: 0.0, ..talker.statistics() }
 }
