@@ -28,10 +28,42 @@ trait Process: Send {
     fn delay(&self) -> usize;
 }
 
+/// One thing that is done. As long as it stays the same, what it has learnt stays too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Apm(apm::Parts),
+    Denoise { light: bool },
+}
+
+impl Part {
+    /// What is switched on, in its order: the gain comes last, so that it does not raise what is taken away.
+    fn wanted(settings: &Processing) -> impl Iterator<Item = Self> {
+        let Processing { echo_cancellation: echo, noise_suppression, automatic_gain: gain, high_pass } =
+            *settings;
+        let apm = |parts| (parts != apm::Parts::default()).then_some(Self::Apm(parts));
+        let denoise = match noise_suppression {
+            NoiseSuppression::Off => None,
+            NoiseSuppression::Light => Some(Self::Denoise { light: true }),
+            NoiseSuppression::Strong => Some(Self::Denoise { light: false }),
+        };
+        // Echo cancellation has the filter with it.
+        let clean = apm::Parts { echo, high_pass: high_pass || echo, gain: false };
+        let gain = apm::Parts { gain, ..apm::Parts::default() };
+        [apm(clean), denoise, apm(gain)].into_iter().flatten()
+    }
+
+    fn make(self) -> Box<dyn Process> {
+        match self {
+            Self::Apm(parts) => Box::new(apm::Apm::new(parts)),
+            Self::Denoise { light } => Box::new(denoise::Denoise::new(light)),
+        }
+    }
+}
+
 /// All that is switched on, in its order.
 pub struct Processor {
     settings: Processing,
-    parts: Vec<Box<dyn Process>>,
+    parts: Vec<(Part, Box<dyn Process>)>,
     /// Captured sound, and what the speaker plays, that are no whole block yet.
     near: Vec<f32>,
     far: Vec<f32>,
@@ -45,29 +77,25 @@ impl Default for Processor {
 }
 
 impl Processor {
-    /// Does from now on what `settings` say.
-    pub fn follow(&mut self, settings: &Processing) {
+    /// Does from now on what `settings` say; what is on before and after goes on as it was, and only what is within a
+    /// part that is switched off is lost. `done` is sound that has come out and that nobody has taken yet: where
+    /// nothing was done so far it comes in again, so that it does not hold up what comes after it.
+    pub fn follow(&mut self, settings: &Processing, done: &mut Vec<f32>) {
         if self.settings == *settings {
             return;
         }
         self.settings = settings.clone();
-        self.parts.clear();
-        let Processing { echo_cancellation, noise_suppression, automatic_gain, high_pass } = *settings;
-        // The gain comes last; where noise is suppressed before it, from another instance.
-        let suppresses = noise_suppression != NoiseSuppression::Off;
-        self.add_apm(apm::Parts { echo: echo_cancellation, high_pass, gain: automatic_gain && !suppresses });
-        if suppresses {
-            self.parts.push(Box::new(denoise::Denoise::new(noise_suppression == NoiseSuppression::Light)));
-            self.add_apm(apm::Parts { gain: automatic_gain, ..apm::Parts::default() });
+        let passed = self.parts.is_empty();
+        let mut before = std::mem::take(&mut self.parts);
+        for part in Part::wanted(settings) {
+            let same = before.iter().position(|(known, _)| *known == part);
+            let made = same.map_or_else(|| (part, part.make()), |at| before.swap_remove(at));
+            self.parts.push(made);
         }
-        if self.parts.is_empty() {
-            self.near.clear();
-        }
-    }
-
-    fn add_apm(&mut self, parts: apm::Parts) {
-        if parts != apm::Parts::default() {
-            self.parts.push(Box::new(apm::Apm::new(parts)));
+        match (passed, self.parts.is_empty()) {
+            (true, false) => self.near.append(done),
+            (false, true) => done.append(&mut self.near),
+            _ => {}
         }
     }
 
@@ -88,7 +116,7 @@ impl Processor {
         chunk.commit_all();
         let (blocks, _) = self.far.as_chunks::<PROCESSED>();
         for block in blocks {
-            for part in &mut self.parts {
+            for (_, part) in &mut self.parts {
                 part.hear(block);
             }
         }
@@ -105,7 +133,7 @@ impl Processor {
         let (blocks, _) = self.near.as_chunks_mut::<PROCESSED>();
         let count = blocks.len();
         for block in blocks {
-            for part in &mut self.parts {
+            for (_, part) in &mut self.parts {
                 part.process(block);
             }
             take(block);
@@ -120,7 +148,7 @@ impl Processor {
 
     /// Samples by which what has come out is behind what went in.
     pub fn behind(&self) -> usize {
-        self.near.len() + self.parts.iter().map(|part| part.delay()).sum::<usize>()
+        self.near.len() + self.parts.iter().map(|(_, part)| part.delay()).sum::<usize>()
     }
 }
 

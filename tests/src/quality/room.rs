@@ -114,6 +114,24 @@ impl Activity {
         level(&pieces)
     }
 
+    /// For each sample.
+    pub fn samples(&self) -> impl Iterator<Item = bool> + '_ {
+        self.0.iter().flat_map(|speaks| std::iter::repeat_n(*speaks, PIECE))
+    }
+
+    /// Whether somebody speaks within so many samples around `sample`.
+    pub fn near(&self, sample: usize, around: usize) -> bool {
+        let (at, around) = (sample / PIECE, around.div_ceil(PIECE));
+        self.0[at.saturating_sub(around)..(at + around + 1).min(self.0.len())].contains(&true)
+    }
+
+    /// Samples at which somebody begins to speak after so many of silence.
+    pub fn beginnings(&self, after: usize) -> impl Iterator<Item = usize> + '_ {
+        let after = after.div_ceil(PIECE);
+        let silent = move |at: usize| at >= after && !self.0[at - after..at].contains(&true);
+        (0..self.0.len()).filter(move |at| self.0[*at] && silent(*at)).map(|at| at * PIECE)
+    }
+
     /// By how many dB speech is louder than what is between.
     pub fn above_noise(&self, heard: &[f32]) -> f64 {
         self.loudness(heard, true) - self.loudness(heard, false)
@@ -149,7 +167,7 @@ pub fn echo_of(played: &[f32], seed: u64) -> Vec<f32> {
 /// What is sent of what a microphone captures beside a speaker that plays, in the captured sound's time.
 pub fn processed(settings: &Processing, captured: &[f32], played: &[f32]) -> Vec<f32> {
     let mut processor = Processor::default();
-    processor.follow(settings);
+    processor.follow(settings, &mut Vec::new());
     let behind = processor.behind();
     let (mut far, mut heard) = rtrb::RingBuffer::new(SECOND);
     let mut out = Vec::with_capacity(captured.len());

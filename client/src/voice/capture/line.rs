@@ -34,7 +34,7 @@ pub struct CaptureLine {
     device: Option<Device>,
     processor: Processor,
     /// Samples at 48 kHz that are not a frame yet.
-    pending: Vec<f32>,
+    pub(super) pending: Vec<f32>,
     burst: Burst,
 }
 
@@ -114,9 +114,9 @@ impl CaptureLine {
 
     /// Takes what the device has captured; whatever completes a frame is decided on, and sent if so decided.
     pub fn samples(&mut self, samples: &[f32]) {
+        self.follow_processing();
         let Some(device) = &mut self.device else { return };
         let (processor, pending) = (&mut self.processor, &mut self.pending);
-        processor.follow(&self.controls.settings().processing);
         device.resampler.process(samples, |resampled| {
             device.given += resampled.len() as u64;
             processor.process(resampled, |processed| {
@@ -135,6 +135,18 @@ impl CaptureLine {
         }
     }
 
+    /// Switches take effect at once. What comes out is later or earlier from then on, and the burst's times with it.
+    fn follow_processing(&mut self) {
+        let before = self.behind();
+        self.processor.follow(&self.controls.settings().processing, &mut self.pending);
+        self.burst.shift(before, self.behind());
+    }
+
+    /// Samples by which the first pending one is behind what the resampler gives next.
+    pub(super) fn behind(&self) -> usize {
+        self.pending.len() + self.processor.behind()
+    }
+
     /// How the next frame is sent, if it is: settings change between bursts, protection against loss within them too.
     fn plan(&mut self) -> Plan {
         let (plan, now) = (Plan::of(&self.controls.settings(), &self.controls), self.sender.plan());
@@ -146,7 +158,7 @@ impl CaptureLine {
         }
         let before = self.sender.look_ahead();
         self.sender.change(plan);
-        self.burst.shift(before, self.sender.look_ahead());
+        self.burst.shift(before as usize, self.sender.look_ahead() as usize);
         plan
     }
 
@@ -193,8 +205,7 @@ impl CaptureLine {
     /// When the first sample was in the air that a decoder makes of the pending ones.
     fn captured_at(&mut self, first: bool, duration: FrameDuration) -> Instant {
         if let Some(device) = &self.device {
-            let behind = self.pending.len() + self.processor.behind();
-            let position = device.given as f64 - behind as f64 - device.resampler.delay();
+            let position = device.given as f64 - self.behind() as f64 - device.resampler.delay();
             let position = position - f64::from(self.sender.look_ahead());
             if let Some(measured) = device.clock.time_of(position / device.resampler.ratio()) {
                 let counted = self.burst.time();
@@ -214,9 +225,9 @@ impl Burst {
         self.start + Duration::from_nanos(self.samples * 1_000_000_000 / u64::from(RATE))
     }
 
-    /// The encoder looks ahead by another number of samples from now on.
-    fn shift(&mut self, before: u32, now: u32) {
-        let time = |samples: u32| Duration::from_nanos(u64::from(samples) * 1_000_000_000 / u64::from(RATE));
+    /// What is encoded next is behind what is captured by another number of samples from now on.
+    fn shift(&mut self, before: usize, now: usize) {
+        let time = |samples: usize| Duration::from_nanos(samples as u64 * 1_000_000_000 / u64::from(RATE));
         self.start = (self.start + time(before)).checked_sub(time(now)).unwrap_or(self.start);
     }
 

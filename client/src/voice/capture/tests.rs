@@ -321,6 +321,133 @@ fn protection_changes_within_a_burst_and_every_sample_is_sent_once() {
     assert!(sound.abs_diff(5 * 20_640) <= 960, "{sound}");
 }
 
+/// Every kind of part, alone and together.
+fn processings() -> [Processing; 4] {
+    let (echo, gain) = (
+        Processing { echo_cancellation: true, ..Processing::OFF },
+        Processing { automatic_gain: true, ..Processing::OFF },
+    );
+    let strong = Processing { noise_suppression: crate::NoiseSuppression::Strong, ..Processing::OFF };
+    [echo, gain, strong, Processing::default()]
+}
+
+impl Bench {
+    fn switch(&self, processing: &Processing) {
+        let settings = VoiceSettings::clone(&self.controls.settings());
+        self.controls.set_settings(VoiceSettings { processing: processing.clone(), ..settings });
+    }
+}
+
+/// What a listener hears of one burst of frames, and of each sample when it was in the air.
+fn decoded(sent: &[Sent]) -> Vec<(Instant, f32)> {
+    let mut decoder = Decoder::new().unwrap();
+    let mut heard = Vec::new();
+    for frame in sent {
+        let mut samples = vec![0.0; frame.duration.samples()];
+        decoder.decode(&frame.payload, frame.duration, &mut samples).unwrap();
+        let time = |n: usize| frame.captured_at + Duration::from_nanos(n as u64 * 1_000_000_000 / 48_000);
+        heard.extend(samples.into_iter().enumerate().map(|(n, sample)| (time(n), sample)));
+    }
+    heard
+}
+
+/// Somebody who sings another note every 50 ms: no two moments are alike.
+fn melody(count: usize) -> Vec<f32> {
+    let (mut phase, mut dice, mut pitch) = (0.0f32, 1u32, 0.0f32);
+    (0..count)
+        .map(|n| {
+            if n % 2_400 == 0 {
+                dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                pitch = 150.0 + (dice >> 8) as f32 / 16_777_216.0 * 200.0;
+            }
+            phase = (phase + pitch / 48_000.0).fract();
+            (1..12).map(|k| (phase * std::f32::consts::TAU * k as f32).sin() / k as f32).sum::<f32>() * 0.2
+        })
+        .collect()
+}
+
+/// By how much the times of what is heard are wrong: where it is most like `said`, of which the first sample was in the
+/// air at `start`.
+fn wrong_by(heard: &[(Instant, f32)], said: &[f32], start: Instant) -> Duration {
+    let alike = |at: usize| -> f32 {
+        let energy: f32 = said[at..at + heard.len()].iter().map(|sample| sample * sample).sum();
+        heard.iter().zip(&said[at..]).map(|((_, heard), said)| heard * said).sum::<f32>() / energy.sqrt()
+    };
+    let told = (heard[0].0 - start).as_secs_f64() * 48_000.0;
+    let around = told as usize - 1_440..told as usize + 1_440;
+    let found = around.max_by(|a, b| alike(*a).total_cmp(&alike(*b))).unwrap();
+    Duration::from_secs_f64((found as f64 - told).abs() / 48_000.0)
+}
+
+#[test]
+fn processed_sound_is_sent_with_its_times_and_in_any_pieces() {
+    for (processing, piece) in processings().into_iter().zip([480, 441, 7, 1_024]) {
+        let mut bench = Bench::new(48_000, TalkMode::Continuous);
+        bench.switch(&processing);
+        let said = melody(96_000);
+        for piece in said.chunks(piece) {
+            bench.hear(piece);
+        }
+        let sent = bench.recorder.take();
+        let behind = bench.line.behind();
+        assert!(sent.len() * 480 + 480 + behind >= said.len(), "{processing:?}: {}", sent.len());
+        let wrong = wrong_by(&decoded(&sent)[48_000..57_600], &said, bench.start);
+        // The high-pass filter moves the low tones a little.
+        assert!(wrong < Duration::from_millis(2), "{processing:?}: {wrong:?}");
+    }
+}
+
+#[test]
+fn a_switch_in_mid_burst_moves_the_times_with_the_sound() {
+    let said = melody(480_000);
+    let mut bench = Bench::new(48_000, TalkMode::Continuous);
+    let on = processings();
+    // Half a second of each, and of nothing at all between them; a switch never comes with a whole frame.
+    let turns = on.iter().flat_map(|processing| [&Processing::OFF, processing]).chain([&Processing::OFF]);
+    let (mut at, mut given) = (Vec::new(), 0);
+    for processing in turns {
+        bench.switch(processing);
+        for piece in said[given..given + 24_100].chunks(100) {
+            bench.hear(piece);
+        }
+        given += 24_100;
+        at.push(bench.recorder.count());
+        // Nothing waits for longer than it must: less than a frame, and what the parts are behind.
+        assert!(bench.line.pending.len() < 480, "{processing:?}: {}", bench.line.pending.len());
+    }
+    let sent = bench.recorder.take();
+    assert_eq!(sent.iter().filter(|frame| frame.first).count(), 1);
+    let heard = decoded(&sent);
+    for end in at {
+        let wrong = wrong_by(&heard[(end - 20) * 480..end * 480], &said, bench.start);
+        // The high-pass filter moves the low tones a little.
+        assert!(wrong < Duration::from_millis(2), "frame {end}: {wrong:?}");
+    }
+}
+
+#[test]
+fn another_microphone_begins_without_what_was_left_of_the_last() {
+    let said = melody(96_000);
+    for processing in processings() {
+        let mut bench = Bench::new(48_000, TalkMode::Continuous);
+        bench.switch(&processing);
+        bench.hear(&vec![0.5; 24_000 + 300]);
+        bench.line.closed();
+        let before = bench.recorder.take();
+        assert!(before.last().unwrap().last);
+        // It has another rate, and is opened a second later.
+        (bench.start, bench.position, bench.rate) = (bench.start + Duration::from_secs(2), 0, 44_100);
+        bench.line.opened(44_100);
+        bench.hear(&vec![0.0; 4_410]);
+        let heard = decoded(&bench.recorder.take());
+        assert!(heard.iter().all(|(_, sample)| sample.abs() < 0.01), "{processing:?}");
+        let times = heard.iter().map(|(time, _)| *time);
+        assert!(times.min().unwrap() + Duration::from_millis(60) > bench.start, "{processing:?}");
+        bench.hear(&said);
+        assert!(bench.recorder.count() > 180, "{processing:?}");
+    }
+}
+
 #[test]
 fn what_leaves_too_little_for_the_frames_protects_less_or_not_at_all() {
     for (bitrate, wanted, found) in [
