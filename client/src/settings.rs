@@ -13,6 +13,10 @@ pub struct VoiceSettings {
     pub output: Option<String>,
     /// How a talk starts and ends.
     pub mode: TalkMode,
+    /// What the push-to-talk key does.
+    pub key: KeyAction,
+    /// Voice activation opens for voices alone, not for everything that is loud.
+    pub voices_only: bool,
     /// Voice activation opens above this level, in dBFS (−96 to 0).
     pub activation_threshold: f32,
     /// Voice activation stays open for this long after the last loud frame, in milliseconds.
@@ -73,13 +77,25 @@ impl Default for Processing {
     }
 }
 
+/// What the push-to-talk key does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyAction {
+    /// Talks while it is held.
+    Hold,
+    /// Talks while it is held, and after a double tap until the next press.
+    HoldOrDoubleTap,
+    /// Each press switches the talk on or off.
+    Tap,
+}
+
 /// How a talk starts and ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum TalkMode {
     /// While the key is held.
     PushToTalk,
-    /// While the microphone hears something louder than the threshold.
+    /// While the microphone hears a voice that is louder than the threshold.
     VoiceActivation,
     /// Always.
     Continuous,
@@ -91,6 +107,8 @@ impl Default for VoiceSettings {
             input: None,
             output: None,
             mode: TalkMode::PushToTalk,
+            key: KeyAction::Hold,
+            voices_only: true,
             activation_threshold: -45.0,
             activation_hold: 300,
             release_delay: 120,

@@ -26,7 +26,7 @@ pub use pace::Pace;
 pub use process::{PROCESSED, Processor};
 pub use resample::Resampler;
 pub use shares::{Gather, SharePacket, Split, Whole, share_len};
-pub use stretch::{STRETCH_MIN, STRETCH_ROOM, lengthen, shorten};
+pub use stretch::{STRETCH_MIN, STRETCH_ROOM, lengthen, shorten, shorten_by};
 
 /// The rate that everything is done at, in Hz.
 pub const RATE: u32 = 48_000;

@@ -15,13 +15,18 @@ const SHORTEST: usize = 120;
 const LONGEST: usize = 480;
 /// Distances that are tried first are this far apart; then those near the best one.
 const STEP: usize = 4;
-/// Where the fade begins, from the end of the sound, whose last sample stays.
-const FROM_END: usize = LONGEST + OVERLAP + 1;
 
 /// Leaves out up to 10 ms of `samples` in place; says how many are left. At least `likeness` (up to 1) is asked
 /// for between what fades out and what fades in; less than that, or less than 20 ms, stays as it is.
 pub fn shorten(samples: &mut [f32], likeness: f32) -> usize {
-    let Some((from, distance)) = period(samples, likeness) else { return samples.len() };
+    if samples.len() < STRETCH_MIN { samples.len() } else { shorten_by(samples, likeness, LONGEST) }
+}
+
+/// Leaves out at most `most` samples, and no more than 10 ms. Needs 5 ms more than it leaves out; otherwise as
+/// [`shorten`].
+pub fn shorten_by(samples: &mut [f32], likeness: f32, most: usize) -> usize {
+    let most = most.min(LONGEST).min(samples.len().saturating_sub(OVERLAP + 1));
+    let Some((from, distance)) = period(samples, likeness, most) else { return samples.len() };
     for n in 0..OVERLAP {
         let share = n as f32 / OVERLAP as f32;
         samples[from + n] = samples[from + n] * (1.0 - share) + samples[from + distance + n] * share;
@@ -36,7 +41,8 @@ pub fn lengthen(samples: &mut [f32], len: usize, likeness: f32) -> usize {
     if samples.len() < len + STRETCH_ROOM {
         return len;
     }
-    let Some((from, distance)) = period(&samples[..len], likeness) else { return len };
+    let long = if len < STRETCH_MIN { None } else { period(&samples[..len], likeness, LONGEST) };
+    let Some((from, distance)) = long else { return len };
     let mut faded = [0.0; OVERLAP];
     for (n, sample) in faded.iter_mut().enumerate() {
         let share = n as f32 / OVERLAP as f32;
@@ -47,15 +53,16 @@ pub fn lengthen(samples: &mut [f32], len: usize, likeness: f32) -> usize {
     len + distance
 }
 
-/// Where the sound is like itself, and at what distance.
-fn period(samples: &[f32], likeness: f32) -> Option<(usize, usize)> {
-    let from = samples.len().checked_sub(FROM_END).filter(|_| samples.len() >= STRETCH_MIN)?;
+/// Where the sound is like itself, and at what distance, which is `most` at most. As late as can be, so that the last
+/// sample stays.
+fn period(samples: &[f32], likeness: f32, most: usize) -> Option<(usize, usize)> {
+    let from = samples.len().checked_sub(most + OVERLAP + 1).filter(|_| most >= SHORTEST)?;
     let alike = |distance: usize| alike(&samples[from..from + OVERLAP], &samples[from + distance..]);
     let best = |distances: &mut dyn Iterator<Item = usize>| {
         distances.map(|distance| (alike(distance), distance)).max_by(|a, b| a.0.total_cmp(&b.0))
     };
-    let about = best(&mut (SHORTEST..=LONGEST).step_by(STEP)).map_or(SHORTEST, |(_, distance)| distance);
-    let near = about.saturating_sub(STEP).max(SHORTEST)..=(about + STEP).min(LONGEST);
+    let about = best(&mut (SHORTEST..=most).step_by(STEP)).map_or(SHORTEST, |(_, distance)| distance);
+    let near = about.saturating_sub(STEP).max(SHORTEST)..=(about + STEP).min(most);
     let (found, distance) = best(&mut near.into_iter())?;
     (found >= likeness).then_some((from, distance))
 }
@@ -143,10 +150,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_sound_is_taken(samples in proptest::collection::vec(-2.0f32..2.0, 0..3_000), likeness in -1.0f32..1.0) {
+        fn any_sound_is_taken(
+            samples in proptest::collection::vec(-2.0f32..2.0, 0..3_000),
+            likeness in -1.0f32..1.0,
+            most in 0usize..1_000,
+        ) {
             let mut sound = samples.clone();
             let left = shorten(&mut sound, likeness);
             prop_assert!(left <= samples.len() && samples.len() - left <= LONGEST);
+            prop_assert!(sound[..left].iter().all(|sample| sample.abs() <= 2.0));
+            let mut sound = samples.clone();
+            let left = shorten_by(&mut sound, likeness, most);
+            prop_assert!(left <= samples.len() && samples.len() - left <= most.min(LONGEST));
             prop_assert!(sound[..left].iter().all(|sample| sample.abs() <= 2.0));
             let mut sound = samples.clone();
             prop_assert_eq!(lengthen(&mut sound, samples.len(), likeness), samples.len());

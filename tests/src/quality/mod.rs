@@ -3,11 +3,13 @@
 //! machine, however busy. What is heard is judged by programs that know nothing of ours.
 
 mod call;
+mod gate;
 mod judge;
 mod network;
 mod room;
 
 pub use call::{Call, Heard};
+pub use gate::{Gated, gated};
 pub use judge::{Judge, Verdict};
 pub use network::{Link, Network};
 pub use room::{Activity, Noise, echo_of, level, processed};

@@ -150,6 +150,8 @@ function demoSettings(parameters: URLSearchParams, scene: string): Settings {
       input: null,
       output: null,
       mode: (parameters.get('mode') as TalkMode | null) ?? 'push_to_talk',
+      key: 'hold',
+      voices_only: true,
       activation_threshold: -42,
       activation_hold: 300,
       release_delay: 120,

@@ -55,6 +55,7 @@ export type { Hotkey } from './bindings/Hotkey';
 export type { HotkeyState } from './bindings/HotkeyState';
 export type { ImportLine } from './bindings/ImportLine';
 export type { ImportReport } from './bindings/ImportReport';
+export type { KeyAction } from './bindings/KeyAction';
 export type { Levels } from './bindings/Levels';
 export type { Login } from './bindings/Login';
 export type { LoginRequest } from './bindings/LoginRequest';

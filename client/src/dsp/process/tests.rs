@@ -192,7 +192,9 @@ fn a_switch_leaves_what_the_other_parts_have_learnt() {
         // Six seconds to learn, and then a switch every tenth of a second.
         let other = others.get((n / 10) % (2 * others.len())).filter(|_| n >= 600);
         processor.follow(other.unwrap_or(&echo), &mut out);
-        block.iter().for_each(|sample| far.push(*sample).unwrap());
+        for sample in block {
+            far.push(*sample).unwrap();
+        }
         processor.hear(&mut heard);
         let back = |at: usize| at.checked_sub(1_920).map_or(0.0, |at| 0.3 * played[at]);
         let captured: Vec<f32> = (n * PROCESSED..(n + 1) * PROCESSED).map(back).collect();
