@@ -23,4 +23,4 @@ pub use error::{ClientError, ClientErrorCode};
 pub use event::{AudioState, Connection, EngineState, Event, Levels, Statistics, TalkerStatistics};
 pub use room::Room;
 pub use session::Backoff;
-pub use settings::{NoiseSuppression, Processing, TalkMode, VoiceSettings};
+pub use settings::{KeyAction, NoiseSuppression, Processing, TalkMode, VoiceSettings};

@@ -13,8 +13,8 @@ const MS: u32 = 48;
 /// Two presses that begin within this time are a double tap, in samples.
 const DOUBLE_TAP: u32 = 400 * MS;
 /// How sure it has to be that there is a voice (0 to 1) before the gate opens for it, and for it to stay open.
-const OPENS: f32 = 0.6;
-const STAYS: f32 = 0.3;
+const OPENS: f32 = 0.8;
+const STAYS: f32 = 0.5;
 
 /// What to do with a captured frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,7 @@ impl Default for Talk {
 impl Talk {
     /// The key went down; again and again while it is held (auto-repeat).
     pub fn press(&mut self, settings: &VoiceSettings) {
+        self.follow(settings);
         if std::mem::replace(&mut self.pressed, true) {
             return;
         }
@@ -119,16 +120,13 @@ impl Talk {
 
     /// What to do with a frame of `sound`.
     pub fn frame(&mut self, sound: Sound, duration: FrameDuration, settings: &VoiceSettings) -> Decision {
-        let mode = (settings.mode, settings.key);
-        if std::mem::replace(&mut self.mode, mode) != mode {
-            (self.remaining, self.locked) = (0, false);
-        }
+        self.follow(settings);
         let held = match settings.mode {
             TalkMode::PushToTalk => self.locked || self.pressed && settings.key != KeyAction::Tap,
             TalkMode::VoiceActivation => self.is_voice(sound, settings),
             TalkMode::Continuous => true,
         };
-        if held && settings.mode == TalkMode::VoiceActivation {
+        if held && settings.mode == TalkMode::VoiceActivation && !self.muted {
             self.remaining = settings.activation_hold.saturating_mul(MS);
         }
         let open = !self.muted && (held || self.remaining > 0);
@@ -142,6 +140,13 @@ impl Talk {
             (false, false) => Decision::Drop,
             (_, true) => Decision::Send { first: !was_sending, last: false, silent: false },
             (true, false) => Decision::Send { first: false, last: true, silent: self.muted },
+        }
+    }
+
+    fn follow(&mut self, settings: &VoiceSettings) {
+        let mode = (settings.mode, settings.key);
+        if std::mem::replace(&mut self.mode, mode) != mode {
+            (self.remaining, self.locked) = (0, false);
         }
     }
 
@@ -245,6 +250,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_loud_while_muted_opens_nothing_afterwards() {
+        let (mut talk, settings) = (Talk::default(), settings(TalkMode::VoiceActivation));
+        talk.mute(true);
+        assert_eq!(frames(&mut talk, &settings, LOUD, 2), [Decision::Drop; 2]);
+        talk.mute(false);
+        assert_eq!(frames(&mut talk, &settings, QUIET, 1), [Decision::Drop]);
+    }
+
+    #[test]
     fn a_mute_forgets_the_release_delay() {
         let (mut talk, settings) = (Talk::default(), settings(TalkMode::PushToTalk));
         talk.press(&settings);
@@ -269,12 +283,11 @@ mod tests {
     #[test]
     fn only_a_voice_opens_the_gate_where_one_is_looked_for() {
         let (mut talk, settings) = (Talk::default(), settings(TalkMode::VoiceActivation));
-        let mut frame = |level, voice| {
-            talk.frame(Sound { level, voice: Some(voice) }, FrameDuration::Ms10, &settings)
-        };
-        assert_eq!(frame(LOUD, 0.5), Decision::Drop);
+        let mut frame =
+            |level, voice| talk.frame(Sound { level, voice: Some(voice) }, FrameDuration::Ms10, &settings);
+        assert_eq!(frame(LOUD, 0.7), Decision::Drop);
         assert_eq!(frame(QUIET, 1.0), Decision::Drop);
-        assert_eq!(frame(LOUD, 0.7), FIRST);
+        assert_eq!(frame(LOUD, 0.9), FIRST);
         // Half sure is enough to go on, for longer than the hold.
         assert_eq!([0.5; 10].map(|voice| frame(LOUD, voice)), [MIDDLE; 10]);
         assert_eq!([0.2; 5].map(|voice| frame(LOUD, voice)), [MIDDLE; 5]);

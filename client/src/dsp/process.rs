@@ -26,6 +26,11 @@ trait Process: Send {
 
     /// Samples by which what comes out is behind what went in.
     fn delay(&self) -> usize;
+
+    /// How sure it is that somebody speaks in the last block that came in (0 to 1); none: it does not look.
+    fn voice(&self) -> Option<f32> {
+        None
+    }
 }
 
 /// One thing that is done. As long as it stays the same, what it has learnt stays too.
@@ -33,16 +38,17 @@ trait Process: Send {
 enum Part {
     Apm(apm::Parts),
     Denoise { light: bool },
+    Listen,
 }
 
 impl Part {
     /// What is switched on, in its order: the gain comes last, so that it does not raise what is taken away.
-    fn wanted(settings: &Processing) -> impl Iterator<Item = Self> {
+    fn wanted(settings: &Processing, listens: bool) -> impl Iterator<Item = Self> {
         let Processing { echo_cancellation: echo, noise_suppression, automatic_gain: gain, high_pass } =
             *settings;
         let apm = |parts| (parts != apm::Parts::default()).then_some(Self::Apm(parts));
         let denoise = match noise_suppression {
-            NoiseSuppression::Off => None,
+            NoiseSuppression::Off => listens.then_some(Self::Listen),
             NoiseSuppression::Light => Some(Self::Denoise { light: true }),
             NoiseSuppression::Strong => Some(Self::Denoise { light: false }),
         };
@@ -56,6 +62,7 @@ impl Part {
         match self {
             Self::Apm(parts) => Box::new(apm::Apm::new(parts)),
             Self::Denoise { light } => Box::new(denoise::Denoise::new(light)),
+            Self::Listen => Box::new(denoise::Listen::default()),
         }
     }
 }
@@ -63,31 +70,41 @@ impl Part {
 /// All that is switched on, in its order.
 pub struct Processor {
     settings: Processing,
+    listens: bool,
     parts: Vec<(Part, Box<dyn Process>)>,
     /// Captured sound, and what the speaker plays, that are no whole block yet.
     near: Vec<f32>,
     far: Vec<f32>,
+    /// How sure it is that there was a voice, the most since that was last taken.
+    voice: Option<f32>,
 }
 
 impl Default for Processor {
     /// Does nothing.
     fn default() -> Self {
-        Self { settings: Processing::OFF, parts: Vec::new(), near: Vec::new(), far: Vec::new() }
+        Self {
+            settings: Processing::OFF,
+            listens: false,
+            parts: Vec::new(),
+            near: Vec::new(),
+            far: Vec::new(),
+            voice: None,
+        }
     }
 }
 
 impl Processor {
-    /// Does from now on what `settings` say; what is on before and after goes on as it was, and only what is within a
+    /// Does from now on what `settings` say, and `listens` for voices if that is wanted; what is on before and after goes on as it was, and only what is within a
     /// part that is switched off is lost. `done` is sound that has come out and that nobody has taken yet: where
     /// nothing was done so far it comes in again, so that it does not hold up what comes after it.
-    pub fn follow(&mut self, settings: &Processing, done: &mut Vec<f32>) {
-        if self.settings == *settings {
+    pub fn follow(&mut self, settings: &Processing, listens: bool, done: &mut Vec<f32>) {
+        if self.settings == *settings && self.listens == listens {
             return;
         }
-        self.settings = settings.clone();
+        (self.settings, self.listens) = (settings.clone(), listens);
         let passed = self.parts.is_empty();
         let mut before = std::mem::take(&mut self.parts);
-        for part in Part::wanted(settings) {
+        for part in Part::wanted(settings, listens) {
             let same = before.iter().position(|(known, _)| *known == part);
             let made = same.map_or_else(|| (part, part.make()), |at| before.swap_remove(at));
             self.parts.push(made);
@@ -135,10 +152,17 @@ impl Processor {
         for block in blocks {
             for (_, part) in &mut self.parts {
                 part.process(block);
+                self.voice = self.voice.into_iter().chain(part.voice()).reduce(f32::max);
             }
             take(block);
         }
         self.near.drain(..count * PROCESSED);
+    }
+
+    /// How sure it is that somebody spoke in what has come in since the last call (0 to 1); none: nobody listens, or
+    /// there was no whole block. What has come out is as old as the parts are behind.
+    pub fn take_voice(&mut self) -> Option<f32> {
+        self.voice.take()
     }
 
     /// Samples that have come in and are no whole block yet.

@@ -11,8 +11,10 @@ use std::{
 
 use clap::Parser;
 use serde::Serialize;
-use voip_client::{NoiseSuppression, Processing};
-use voip_tests::quality::{Activity, Call, Heard, Judge, Network, Noise, Verdict, echo_of, level, processed};
+use voip_client::{NoiseSuppression, Processing, VoiceSettings};
+use voip_tests::quality::{
+    Activity, Call, Heard, Judge, Network, Noise, Verdict, echo_of, gated, level, processed, with_pauses,
+};
 
 /// How good speech sounds over bad networks, beside what was promised.
 #[derive(Parser)]
@@ -41,6 +43,8 @@ const BURST: f64 = 2.0;
 const NO_LOSS: &str = "0 % lost";
 /// Name of what happens before anything is sent.
 const ROOM: &str = "room";
+/// Name of what voice activation lets through.
+const GATE: &str = "gate";
 /// PESQ without loss.
 const CLEAN: f64 = 4.3;
 /// Of payload, in bits for a second of sound, all told.
@@ -53,6 +57,9 @@ const NOISE: f64 = 10.0;
 const RAISED: f64 = 10.0;
 const ERLE: f64 = 25.0;
 const DOUBLE_TALK: f64 = 0.85;
+/// Of what voice activation may cut of speech, and let through of noise, in percent.
+const CUT: f64 = 0.2;
+const LET_THROUGH: f64 = 1.0;
 /// Sound in which what cancels echoes adapts: five seconds.
 const ADAPTED: usize = 240_000;
 const TRACES: [(&str, Network); 4] = [
@@ -88,6 +95,16 @@ struct Figure {
     holds: bool,
 }
 
+impl Figure {
+    fn at_least(what: &str, value: f64, goal: f64) -> Self {
+        Self { what: what.into(), value, goal: format!("at least {goal}"), holds: value >= goal }
+    }
+
+    fn at_most(what: &str, value: f64, goal: f64) -> Self {
+        Self { what: what.into(), value, goal: format!("at most {goal}"), holds: value <= goal }
+    }
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
     match run(&options) {
@@ -108,14 +125,21 @@ fn run(options: &Options) -> std::io::Result<bool> {
         voip_tests::speech::write(&keep.join("said.wav"), &said);
     }
     let mut points = points(&options.only);
-    let rooms_too = ROOM.contains(&options.only);
-    if points.iter().all(|point| point.name == NO_LOSS) && !NO_LOSS.contains(&options.only) && !rooms_too {
+    let (rooms_too, gates_too) = (ROOM.contains(&options.only), GATE.contains(&options.only));
+    if points.iter().all(|point| point.name == NO_LOSS)
+        && !NO_LOSS.contains(&options.only)
+        && !rooms_too
+        && !gates_too
+    {
         return Err(std::io::Error::other(format!("no network has {:?} in its name", options.only)));
     }
     measure(options, &said, folder.path(), &mut points)?;
     let mut figures = figures(&points);
     if rooms_too {
         figures.extend(rooms(options, &said, folder.path())?);
+    }
+    if gates_too {
+        figures.extend(gates(&said));
     }
     print_table(&points);
     println!();
@@ -190,8 +214,6 @@ fn measure(options: &Options, said: &[f32], folder: &Path, points: &mut [Point])
 fn rooms(options: &Options, said: &[f32], folder: &Path) -> std::io::Result<Vec<Figure>> {
     let mut judge = Judge::start(&options.python, folder, usize::MAX)?;
     let (activity, silence) = (Activity::of(said), vec![0.0; said.len()]);
-    let add =
-        |one: &[f32], other: &[f32]| -> Vec<f32> { one.iter().zip(other).map(|(a, b)| a + b).collect() };
     let keep = |name: &str, sound: &[f32]| {
         if let Some(folder) = &options.keep {
             voip_tests::speech::write(&folder.join(format!("{name}.wav")), sound);
@@ -215,19 +237,17 @@ fn rooms(options: &Options, said: &[f32], folder: &Path) -> std::io::Result<Vec<
             );
             // Light suppression lowers nothing by more than 12 dB.
             if name == "strong" {
-                figures.push(Figure {
-                    what: format!("dB by which {name} suppression raises speech over {noise:?}"),
-                    value: raised,
-                    goal: format!("at least {RAISED}"),
-                    holds: raised >= RAISED,
-                });
+                figures.push(Figure::at_least(
+                    &format!("dB by which {name} suppression raises speech over {noise:?}"),
+                    raised,
+                    RAISED,
+                ));
             }
-            figures.push(Figure {
-                what: format!("STOI that {name} suppression costs in {noise:?}"),
-                value: before.stoi - after.stoi,
-                goal: "at most 0".into(),
-                holds: after.stoi >= before.stoi,
-            });
+            figures.push(Figure::at_most(
+                &format!("STOI that {name} suppression costs in {noise:?}"),
+                before.stoi - after.stoi,
+                0.0,
+            ));
         }
     }
     // The others say the same, half of it later.
@@ -247,20 +267,44 @@ fn rooms(options: &Options, said: &[f32], folder: &Path) -> std::io::Result<Vec<
             "echo, {name}: ERLE {erle:.1} dB, STOI in double talk {:.4}, PESQ {:.2}",
             talk.stoi, talk.pesq
         );
-        figures.push(Figure {
-            what: format!("dB by which echo cancellation {name} lowers an echo"),
-            value: erle,
-            goal: format!("at least {ERLE}"),
-            holds: erle >= ERLE,
-        });
-        figures.push(Figure {
-            what: format!("STOI in double talk, echo cancellation {name}"),
-            value: talk.stoi,
-            goal: format!("at least {DOUBLE_TALK}"),
-            holds: talk.stoi >= DOUBLE_TALK,
-        });
+        figures.push(Figure::at_least(
+            &format!("dB by which echo cancellation {name} lowers an echo"),
+            erle,
+            ERLE,
+        ));
+        figures.push(Figure::at_least(
+            &format!("STOI in double talk, echo cancellation {name}"),
+            talk.stoi,
+            DOUBLE_TALK,
+        ));
     }
     Ok(figures)
+}
+
+/// What voice activation lets through, and what it cuts.
+fn gates(said: &[f32]) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    let said = with_pauses(said);
+    let activity = Activity::of(&said);
+    for noise in [None, Some(Noise::Fan), Some(Noise::Keyboard)] {
+        let beside = noise.map(|noise| noise.beside(&said, NOISE, 1));
+        let captured = beside.map_or_else(|| said.clone(), |noise| add(&said, &noise));
+        for (name, processing) in [("as captured", Processing::OFF), ("processed", Processing::default())] {
+            let gated =
+                gated(&VoiceSettings { processing, ..VoiceSettings::default() }, &captured, &activity);
+            let what = noise.map_or_else(|| "silence".into(), |noise| format!("{noise:?}"));
+            eprintln!("voice activation, {what}, {name}: {gated:?}");
+            let cut = format!("% of speech that voice activation cuts in {what}, {name}");
+            figures.push(Figure::at_most(&cut, gated.cut * 100.0, CUT));
+            let through = format!("% of {what} that voice activation lets through, {name}");
+            figures.push(Figure::at_most(&through, gated.let_through * 100.0, LET_THROUGH));
+        }
+    }
+    figures
+}
+
+fn add(one: &[f32], other: &[f32]) -> Vec<f32> {
+    one.iter().zip(other).map(|(a, b)| a + b).collect()
 }
 
 /// Whether every seed gives the same.
@@ -299,44 +343,23 @@ fn figures(points: &[Point]) -> Vec<Figure> {
     let clean = named(NO_LOSS.into());
     if let Some(clean) = clean {
         let value = clean.pesq();
-        figures.push(Figure {
-            what: "PESQ-WB without loss".into(),
-            value,
-            goal: format!("at least {CLEAN}"),
-            holds: value >= CLEAN,
-        });
+        figures.push(Figure::at_least("PESQ-WB without loss", value, CLEAN));
         let value = points.iter().map(|point| point.mean(|call| call.payload)).fold(0.0, f64::max) / 1e3;
-        let most = PAYLOAD / 1e3;
-        figures.push(Figure {
-            what: "kbit/s of payload, the most of all networks".into(),
-            value,
-            goal: format!("at most {most}"),
-            holds: value <= most,
-        });
+        figures.push(Figure::at_most("kbit/s of payload, the most of all networks", value, PAYLOAD / 1e3));
     }
     let lossy = |point: &&Point| point.name.contains("lost") && point.name != NO_LOSS;
     let delay = |point: &Point| point.mean(|call| call.verdict.delay_ms);
     let latest = points.iter().filter(lossy).map(delay).reduce(f64::max);
     if let (Some(latest), Some(clean)) = (latest, clean) {
         let value = latest - delay(clean);
-        figures.push(Figure {
-            what: "ms that repair adds, the most".into(),
-            value,
-            goal: format!("at most {ADDED}"),
-            holds: value <= ADDED,
-        });
+        figures.push(Figure::at_most("ms that repair adds, the most", value, ADDED));
     }
     for (share, most) in &LOSSES[1..] {
         for kind in ["", " in bursts"] {
             let name = format!("{:.0} % lost{kind}", share * 100.0);
             let (Some(point), Some(clean)) = (named(name.clone()), clean) else { continue };
             let value = clean.pesq() - point.pesq();
-            figures.push(Figure {
-                what: format!("PESQ-WB falls with {name} by"),
-                value,
-                goal: format!("at most {most}"),
-                holds: value <= *most,
-            });
+            figures.push(Figure::at_most(&format!("PESQ-WB falls with {name} by"), value, *most));
         }
     }
     figures

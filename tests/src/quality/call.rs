@@ -37,7 +37,7 @@ const TALKER: SessionId = SessionId(1);
 /// A call to be.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// How it is spoken; the mode is always "continuous".
+    /// How it is spoken; there is no key to press.
     pub settings: VoiceSettings,
     /// What lies between the two.
     pub network: Network,
@@ -94,7 +94,8 @@ impl PacketSink for Sent {
 impl Call {
     /// Over a network, as the app is set at first but for what is done to captured sound.
     pub fn over(network: Network, seed: u64) -> Self {
-        let settings = VoiceSettings { processing: Processing::OFF, ..VoiceSettings::default() };
+        let mode = TalkMode::Continuous;
+        let settings = VoiceSettings { mode, processing: Processing::OFF, ..VoiceSettings::default() };
         Self { settings, network, seed, talker_ppm: 0.0, listener_ppm: 0.0 }
     }
 
@@ -104,9 +105,8 @@ impl Call {
         // first was captured before the first sample.
         let epoch = Instant::now();
         let start = epoch + BEFORE;
-        let settings = VoiceSettings { mode: TalkMode::Continuous, ..self.settings.clone() };
         let sent = Sent::default();
-        let controls = Arc::new(CaptureControls::new(settings));
+        let controls = Arc::new(CaptureControls::new(self.settings.clone()));
         let mut line = CaptureLine::new(Box::new(sent.clone()), Arc::clone(&controls));
         line.opened(RATE);
         let clock = move |at: Instant| Some(ticks(at.saturating_duration_since(epoch)));

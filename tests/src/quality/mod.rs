@@ -12,4 +12,4 @@ pub use call::{Call, Heard};
 pub use gate::{Gated, gated};
 pub use judge::{Judge, Verdict};
 pub use network::{Link, Network};
-pub use room::{Activity, Noise, echo_of, level, processed};
+pub use room::{Activity, Noise, echo_of, level, processed, with_pauses};

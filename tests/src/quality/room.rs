@@ -87,6 +87,23 @@ fn babble(said: &[f32], random: &mut ChaCha8Rng) -> Vec<f32> {
     others
 }
 
+/// The same speech with a second of silence in each of its pauses.
+pub fn with_pauses(said: &[f32]) -> Vec<f32> {
+    let activity = Activity::of(said);
+    let mut out = Vec::with_capacity(2 * said.len());
+    let mut quiet = 0;
+    for (at, piece) in said.chunks(PIECE).enumerate() {
+        out.extend_from_slice(piece);
+        quiet = if activity.0.get(at) == Some(&false) { quiet + 1 } else { 0 };
+        // What ends has died away, and what begins has not begun.
+        let next = activity.0[(at + 1).min(activity.0.len())..].iter().take(2);
+        if quiet == 3 && next.eq(&[false; 2]) {
+            out.resize(out.len() + SECOND, 0.0);
+        }
+    }
+    out
+}
+
 /// When somebody speaks, for each 20 ms.
 pub struct Activity(Vec<bool>);
 
@@ -167,7 +184,7 @@ pub fn echo_of(played: &[f32], seed: u64) -> Vec<f32> {
 /// What is sent of what a microphone captures beside a speaker that plays, in the captured sound's time.
 pub fn processed(settings: &Processing, captured: &[f32], played: &[f32]) -> Vec<f32> {
     let mut processor = Processor::default();
-    processor.follow(settings, &mut Vec::new());
+    processor.follow(settings, false, &mut Vec::new());
     let behind = processor.behind();
     let (mut far, mut heard) = rtrb::RingBuffer::new(SECOND);
     let mut out = Vec::with_capacity(captured.len());

@@ -534,6 +534,28 @@ describe('inside', () => {
     expect(await page.getByRole('switch', { name: 'Automatic volume' }).isChecked()).toBe(true);
   });
 
+  it('says what the key does, and listens for voices alone', async () => {
+    const page = await open('scene=connected&still');
+    const indicator = read(page, 'ptt-indicator');
+    expect(await indicator.textContent()).toContain('Hold');
+    expect(await indicator.getAttribute('aria-pressed')).toBe(null);
+    await read(page, 'settings-open').click();
+    await read(page, 'key-tap').check({ force: true });
+    await page.getByText('Tap to talk; tap again to stop.').waitFor();
+    await read(page, 'mode-voice_activation').check({ force: true });
+    const voices = page.getByRole('switch', { name: 'Only voices' });
+    expect(await voices.isChecked()).toBe(true);
+    await tabTo(page, 'voices-only');
+    await page.keyboard.press('Space');
+    await expect.poll(() => voices.isChecked()).toBe(false);
+    await read(page, 'mode-push_to_talk').check({ force: true });
+    expect(await voices.count()).toBe(0);
+    expect(await read(page, 'key-tap').isChecked()).toBe(true);
+    await page.keyboard.press('Escape');
+    await expect.poll(() => indicator.textContent()).toContain('Tap');
+    expect(await indicator.getAttribute('aria-pressed')).toBe('false');
+  });
+
   it('changes language and theme at once', async () => {
     const page = await open('scene=connected&still');
     await read(page, 'settings-open').click();

@@ -23,7 +23,7 @@ fn every_setting() -> impl Iterator<Item = Processing> {
 /// What comes out, with nothing from the speaker.
 fn processed(settings: &Processing, sound: &[f32]) -> Vec<f32> {
     let (mut processor, mut out) = (Processor::default(), Vec::new());
-    processor.follow(settings, &mut Vec::new());
+    processor.follow(settings, false, &mut Vec::new());
     for piece in sound.chunks(100) {
         processor.process(piece, |samples| out.extend_from_slice(samples));
     }
@@ -71,7 +71,7 @@ fn every_part_is_as_late_as_it_says() {
     let sound: Vec<f32> = voice_like(4 * SECOND).iter().map(|sample| sample * 0.5).collect();
     for settings in every_setting() {
         let mut processor = Processor::default();
-        processor.follow(&settings, &mut Vec::new());
+        processor.follow(&settings, false, &mut Vec::new());
         let told = processor.behind();
         let out = processed(&settings, &sound);
         let (said, heard) = (&sound[3 * SECOND..3 * SECOND + 9_600], &out[3 * SECOND..]);
@@ -85,7 +85,7 @@ fn every_part_is_as_late_as_it_says() {
 fn what_the_speaker_plays_does_not_go_back_and_what_is_said_does() {
     let settings = Processing { echo_cancellation: true, ..Processing::OFF };
     let mut processor = Processor::default();
-    processor.follow(&settings, &mut Vec::new());
+    processor.follow(&settings, false, &mut Vec::new());
     let (mut far, mut heard) = RingBuffer::new(SECOND);
     // Noise in syllables: of a voice that repeats itself no filter can be learnt.
     let played: Vec<f32> = noise(12 * SECOND, 0.4)
@@ -163,7 +163,7 @@ fn switches_take_effect_in_mid_talk_and_lose_nothing_that_came_in() {
     let sound = voice_like(SECOND);
     let (mut given, mut taken, mut done) = (0, 0, Vec::new());
     for (n, settings) in every_setting().chain([Processing::OFF]).enumerate() {
-        processor.follow(&settings, &mut done);
+        processor.follow(&settings, false, &mut done);
         // What has come out is taken in pieces that are no blocks.
         let count = 1_000 + n * 7;
         processor.process(&sound[..count], |samples| done.extend_from_slice(samples));
@@ -191,7 +191,7 @@ fn a_switch_leaves_what_the_other_parts_have_learnt() {
     for (n, block) in played.chunks_exact(PROCESSED).enumerate() {
         // Six seconds to learn, and then a switch every tenth of a second.
         let other = others.get((n / 10) % (2 * others.len())).filter(|_| n >= 600);
-        processor.follow(other.unwrap_or(&echo), &mut out);
+        processor.follow(other.unwrap_or(&echo), false, &mut out);
         for sample in block {
             far.push(*sample).unwrap();
         }
@@ -215,7 +215,7 @@ proptest! {
         far in proptest::collection::vec(-4.0f32..4.0, 0..2_000),
     ) {
         let mut processor = Processor::default();
-        processor.follow(&every_setting().nth(setting).unwrap(), &mut Vec::new());
+        processor.follow(&every_setting().nth(setting).unwrap(), false, &mut Vec::new());
         let (mut ring, mut heard) = RingBuffer::new(SECOND);
         for sample in far {
             let _ = ring.push(sample);

@@ -27,6 +27,7 @@ pub struct CaptureControls {
     /// Bits of the largest magnitude since it was last taken. Ordered like the numbers, as none is negative.
     peak: AtomicU32,
     transmitting: AtomicBool,
+    pre_roll: AtomicU32,
     lost: AtomicU64,
 }
 
@@ -43,6 +44,7 @@ impl CaptureControls {
             clipped: AtomicU32::new(0),
             peak: AtomicU32::new(0),
             transmitting: AtomicBool::new(false),
+            pre_roll: AtomicU32::new(0),
             lost: AtomicU64::new(0),
         }
     }
@@ -100,6 +102,11 @@ impl CaptureControls {
         self.transmitting.load(Relaxed)
     }
 
+    /// Samples at 48 kHz that a burst is behind because it began with what was captured before it.
+    pub fn pre_roll(&self) -> u32 {
+        self.pre_roll.load(Relaxed)
+    }
+
     /// Samples that were captured and lost because they were not taken in time, by all devices so far.
     pub fn lost_samples(&self) -> u64 {
         self.lost.load(Relaxed)
@@ -128,6 +135,10 @@ impl CaptureControls {
 
     pub(super) fn note_transmitting(&self, transmitting: bool) {
         self.transmitting.store(transmitting, Relaxed);
+    }
+
+    pub(super) fn note_pre_roll(&self, samples: usize) {
+        self.pre_roll.store(samples as u32, Relaxed);
     }
 
     pub(super) fn note_lost(&self, samples: u64) {

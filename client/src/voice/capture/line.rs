@@ -11,13 +11,14 @@ use voip_protocol::voice::FrameDuration;
 
 use super::{
     CaptureControls, PacketSink,
+    preroll::PreRoll,
     sender::{Plan, Sender, Spoken},
 };
 use crate::{
-    VoiceSettings,
+    TalkMode, VoiceSettings,
     audio::Stamp,
-    dsp::{CaptureClock, Processor, RATE, Resampler, dbfs, fade_in, peak},
-    talk::{Decision, Talk},
+    dsp::{CaptureClock, PROCESSED, Processor, RATE, Resampler, dbfs, fade_in, peak},
+    talk::{Decision, Sound, Talk},
 };
 
 /// Samples over which a burst rises from silence (2.5 ms): it may begin in the middle of a wave.
@@ -33,8 +34,13 @@ pub struct CaptureLine {
     controls: Arc<CaptureControls>,
     device: Option<Device>,
     processor: Processor,
-    /// Samples at 48 kHz that are not a frame yet.
+    /// Samples at 48 kHz that have not been processed yet.
+    captured: Vec<f32>,
+    /// Samples that are not a frame yet.
     pub(super) pending: Vec<f32>,
+    pre_roll: PreRoll,
+    /// How sure it is that there is a voice in the newest of them; none: nobody looks.
+    voice: Option<f32>,
     burst: Burst,
 }
 
@@ -65,7 +71,10 @@ impl CaptureLine {
             controls,
             device: None,
             processor: Processor::default(),
+            captured: Vec::new(),
             pending: Vec::with_capacity(16_384),
+            pre_roll: PreRoll::default(),
+            voice: None,
             burst: Burst { start: Instant::now(), samples: 0 },
         }
     }
@@ -75,6 +84,7 @@ impl CaptureLine {
         let clock = CaptureClock::new(sample_rate);
         self.device = Some(Device { resampler: Resampler::new(sample_rate, RATE), clock, given: 0 });
         self.pending.clear();
+        self.pre_roll = PreRoll::default();
         self.processor.reset();
         // A key that was tapped while there was no microphone is not meant any more.
         self.presses = self.controls.key().0;
@@ -116,35 +126,53 @@ impl CaptureLine {
     pub fn samples(&mut self, samples: &[f32]) {
         self.follow_processing();
         let Some(device) = &mut self.device else { return };
-        let (processor, pending) = (&mut self.processor, &mut self.pending);
-        device.resampler.process(samples, |resampled| {
-            device.given += resampled.len() as u64;
-            processor.process(resampled, |processed| {
+        let captured = &mut self.captured;
+        device.resampler.process(samples, |resampled| captured.extend_from_slice(resampled));
+        // No more than a block at a time, so that each frame is decided by what is known of it.
+        let captured = std::mem::take(&mut self.captured);
+        for piece in captured.chunks(PROCESSED) {
+            if let Some(device) = &mut self.device {
+                device.given += piece.len() as u64;
+            }
+            let (processor, pending) = (&mut self.processor, &mut self.pending);
+            processor.process(piece, |processed| {
                 pending.extend(processed.iter().map(|sample| if sample.is_finite() { *sample } else { 0.0 }));
             });
-        });
+            self.frames();
+        }
+        self.captured = captured;
+        self.captured.clear();
+    }
+
+    fn frames(&mut self) {
         loop {
-            self.sender.passed(self.pending.len() + self.processor.waiting());
+            let new = self.pending.len() - self.pre_roll.behind();
+            self.sender.passed(new + self.processor.waiting());
             let plan = self.plan();
             let samples = plan.duration.samples();
-            if self.pending.len() < samples {
+            if new < samples {
                 break;
             }
             self.frame(plan);
             self.pending.drain(..samples);
+            if !self.talk.sending() {
+                self.pre_roll.end(&mut self.pending);
+            }
         }
     }
 
     /// Switches take effect at once. What comes out is later or earlier from then on, and the burst's times with it.
     fn follow_processing(&mut self) {
         let before = self.behind();
-        self.processor.follow(&self.controls.settings().processing, &mut self.pending);
+        let settings = self.controls.settings();
+        self.processor.follow(&settings.processing, listens(&settings), &mut self.pending);
         self.burst.shift(before, self.behind());
     }
 
-    /// Samples by which the first pending one is behind what the resampler gives next.
+    /// Samples by which the first pending one is behind what the resampler gives next. A pre-roll is not counted: the
+    /// times of a burst are those that its frames would have without, so that none seems to be late.
     pub(super) fn behind(&self) -> usize {
-        self.pending.len() + self.processor.behind()
+        self.pending.len() - self.pre_roll.behind() + self.processor.behind()
     }
 
     /// How the next frame is sent, if it is: settings change between bursts, protection against loss within them too.
@@ -162,23 +190,42 @@ impl CaptureLine {
         plan
     }
 
-    /// Decides on the first frame of what is pending.
+    /// Decides by the newest frame of what is pending whether the first one is sent.
     fn frame(&mut self, plan: Plan) {
-        let loudest = peak(&self.pending[..plan.duration.samples()]);
+        let samples = plan.duration.samples();
+        let newest = self.pre_roll.behind()..self.pre_roll.behind() + samples;
+        let loudest = peak(&self.pending[newest.clone()]);
         self.controls.note_peak(loudest);
         let settings = self.controls.settings();
         self.follow_controls(&settings);
-        let decision = self.talk.frame(dbfs(loudest), plan.duration, &settings);
+        // A frame that is shorter than a block is as the block before it.
+        self.voice = if listens(&settings) { self.processor.take_voice().or(self.voice) } else { None };
+        let sound = Sound { level: dbfs(loudest), voice: self.voice };
+        let decision = self.talk.frame(sound, plan.duration, &settings);
         self.controls.note_transmitting(self.talk.sending());
-        if let Decision::Send { first, last, silent } = decision {
-            self.send(plan, first, last, silent);
+        match decision {
+            Decision::Send { first, last, silent } => {
+                if first {
+                    self.pre_roll.begin(&mut self.pending);
+                }
+                self.pre_roll.catch_up(&mut self.pending, samples);
+                self.controls.note_pre_roll(self.pre_roll.behind());
+                self.send(plan, first, last, silent);
+            }
+            // What was said before a key was pressed, or while muted, is nobody's business.
+            Decision::Drop if settings.mode == TalkMode::VoiceActivation && !self.controls.muted() => {
+                self.pre_roll.keep(&self.pending[newest]);
+            }
+            Decision::Drop => self.pre_roll.forget(),
         }
     }
 
     fn follow_controls(&mut self, settings: &VoiceSettings) {
         let (presses, down) = self.controls.key();
-        if down || presses != self.presses {
-            self.talk.press();
+        // Of taps between two frames the last two say it all.
+        for _ in 0..presses.wrapping_sub(self.presses).min(2) {
+            self.talk.release(settings);
+            self.talk.press(settings);
         }
         self.presses = presses;
         if !down {
@@ -217,6 +264,11 @@ impl CaptureLine {
         }
         self.burst.next(duration)
     }
+}
+
+/// Whether voices are to be told from everything else.
+fn listens(settings: &VoiceSettings) -> bool {
+    settings.mode == TalkMode::VoiceActivation && settings.voices_only
 }
 
 impl Burst {

@@ -6,6 +6,7 @@
 
 mod controls;
 mod line;
+mod preroll;
 mod sender;
 
 use std::{

@@ -351,6 +351,10 @@ fn decoded(sent: &[Sent]) -> Vec<(Instant, f32)> {
     heard
 }
 
+fn loudest(heard: &[(Instant, f32)]) -> f32 {
+    heard.iter().map(|(_, sample)| sample.abs()).fold(0.0, f32::max)
+}
+
 /// Somebody who sings another note every 50 ms: no two moments are alike.
 fn melody(count: usize) -> Vec<f32> {
     let (mut phase, mut dice, mut pitch) = (0.0f32, 1u32, 0.0f32);
@@ -423,6 +427,89 @@ fn a_switch_in_mid_burst_moves_the_times_with_the_sound() {
         // The high-pass filter moves the low tones a little.
         assert!(wrong < Duration::from_millis(2), "frame {end}: {wrong:?}");
     }
+}
+
+/// `quiet` samples, and then the melody, by voice activation that looks at the level alone.
+fn after_a_pause(quiet: usize, said: &[f32]) -> Bench {
+    let mut bench = Bench::new(48_000, TalkMode::VoiceActivation);
+    let settings = VoiceSettings::clone(&bench.controls.settings());
+    bench.controls.set_settings(VoiceSettings {
+        voices_only: false,
+        activation_threshold: -20.0,
+        ..settings
+    });
+    // Nothing, and for the last 150 ms a melody that is too soft to open the gate.
+    let soft: Vec<f32> = said[..quiet]
+        .iter()
+        .enumerate()
+        .map(|(n, sample)| if n + 7_200 < quiet { 0.0 } else { sample * 0.1 })
+        .collect();
+    bench.hear(&soft);
+    assert_eq!(bench.recorder.count(), 0);
+    bench
+}
+
+#[test]
+fn voice_activation_sends_what_was_just_before_it_and_catches_up() {
+    let said = melody(240_000);
+    let mut bench = after_a_pause(48_000, &said);
+    // Frames go out when they would without.
+    for (n, piece) in said[48_000..192_000].chunks(480).enumerate() {
+        bench.hear(piece);
+        assert_eq!(bench.recorder.count(), n + 1);
+    }
+    let sent = bench.recorder.take();
+    for pair in sent.windows(2) {
+        assert_eq!(pair[1].captured_at - pair[0].captured_at, Duration::from_millis(10));
+    }
+    let heard = decoded(&sent);
+    let (first, last) = (&heard[..1_440], &heard[heard.len() - 9_600..]);
+    let early = |n: usize| Duration::from_secs_f64(n as f64 / 48_000.0);
+    // The first sound is as old as the voice that was too soft, and much softer than what opened the gate.
+    let begun = 48_000 - 40_800 + 480;
+    assert!(loudest(&heard[960..4_800]) < 0.2 && loudest(&heard[9_600..]) > 0.5);
+    let shifted: Vec<_> =
+        first.iter().map(|(time, sample)| (time.checked_sub(early(begun)).unwrap(), *sample)).collect();
+    assert!(wrong_by(&shifted, &said, bench.start) < Duration::from_millis(2));
+    // After three seconds nothing is left of the delay.
+    assert!(bench.controls.pre_roll() <= 120, "{}", bench.controls.pre_roll());
+    assert!(wrong_by(last, &said, bench.start) < Duration::from_millis(3));
+}
+
+#[test]
+fn a_pre_roll_never_holds_what_was_not_meant_for_others() {
+    let said = melody(96_000);
+    // What was said while muted.
+    let mut bench = after_a_pause(0, &said);
+    bench.controls.set_muted(true);
+    bench.hear(&said[..48_000]);
+    bench.controls.set_muted(false);
+    bench.hear(&vec![0.0; 480]);
+    assert_eq!(bench.recorder.count(), 0);
+    bench.hear(&said[48_000..72_000]);
+    let heard = decoded(&bench.recorder.take());
+    assert!(heard[0].0 + Duration::from_millis(20) >= bench.start + Duration::from_millis(1_010));
+    // One frame of silence is all there was to begin with.
+    assert!(loudest(&heard[1_500..2_000]) > 0.3);
+    // What was said before the key.
+    let mut bench = Bench::new(48_000, TalkMode::PushToTalk);
+    bench.hear(&vec![0.5; 48_000]);
+    bench.controls.set_key(true);
+    bench.hear(&vec![0.0; 24_000]);
+    let heard = decoded(&bench.recorder.take());
+    assert!(heard.len() > 23_000 && heard.iter().all(|(_, sample)| sample.abs() < 0.01));
+}
+
+#[test]
+fn a_key_that_is_tapped_twice_between_two_frames_locks() {
+    let mut bench = Bench::new(48_000, TalkMode::PushToTalk);
+    let settings = VoiceSettings::clone(&bench.controls.settings());
+    bench.controls.set_settings(VoiceSettings { key: crate::KeyAction::HoldOrDoubleTap, ..settings });
+    for pressed in [true, false, true, false] {
+        bench.controls.set_key(pressed);
+    }
+    bench.hear(&voice_like(48_000));
+    assert!(bench.controls.transmitting() && bench.recorder.count() == 100);
 }
 
 #[test]
