@@ -68,15 +68,26 @@ impl Backend for Cpal {
     fn open_input(&self, id: Option<&str>) -> Result<InputStream, AudioError> {
         let microphone = |host: &Host| host.default_input_device().filter(|device| !is_monitor(device));
         open(id, microphone, AudioError::NoMicrophone, |device, hold| {
-            let opened =
-                stream::input(device, &name_of(device), device.id().is_ok_and(|id| is_on_server(&id)))?;
+            let name = name_of(device);
+            #[cfg(target_os = "linux")]
+            if let Some(id) = id_on_server(device) {
+                let opened = stream::server_input(id.id(), device, &name)?;
+                return Ok((opened.running, (opened.stream)(hold)));
+            }
+            let opened = stream::input(device, &name)?;
             Ok((opened.running, (opened.stream)(hold)))
         })
     }
 
     fn open_output(&self, id: Option<&str>) -> Result<OutputStream, AudioError> {
         open(id, Host::default_output_device, AudioError::NoSpeaker, |device, hold| {
-            let opened = stream::output(device, &name_of(device))?;
+            let name = name_of(device);
+            #[cfg(target_os = "linux")]
+            if let Some(id) = id_on_server(device) {
+                let opened = stream::server_output(id.id(), device, &name)?;
+                return Ok((opened.running, (opened.stream)(hold)));
+            }
+            let opened = stream::output(device, &name)?;
             Ok((opened.running, (opened.stream)(hold)))
         })
     }
@@ -92,7 +103,7 @@ fn open<S: Send + 'static>(
     let id = id.map(str::to_owned);
     on_thread(move |answer| {
         let found = with_host(|host| find(host, id.as_deref(), default));
-        let device = match found.map(|device| device.and_then(on_its_own)) {
+        let device = match found {
             Ok(Some(device)) => device,
             Ok(None) => return answer.give(Err(missing)),
             Err(error) => return answer.give(Err(failed("the sound system", &error))),
@@ -115,19 +126,10 @@ fn open<S: Send + 'static>(
     })?
 }
 
-/// The same device over a connection of its own to the sound server, which ends with its stream. Streams that share
-/// a connection wait for each other in the server, where a microphone's buffer is so short that sound gets lost.
-fn on_its_own(device: Device) -> Option<Device> {
-    match device.id() {
-        Ok(id) if is_on_server(&id) => cpal::default_host().device_by_id(&id),
-        _ => Some(device),
-    }
-}
-
 /// Waits for the hold to be released. Meanwhile looks whether the device is still there: when it goes, a sound
 /// server moves its streams elsewhere without a word, a microphone's even to what the speaker plays.
 fn watch(device: &Device, failure: &Failure, stop: &Receiver<()>) {
-    let id = device.id().ok().filter(is_on_server);
+    let id = id_on_server(device);
     while stop.recv_timeout(WATCH) == Err(RecvTimeoutError::Timeout) {
         let Some(id) = &id else { continue };
         if with_host(|host| Ok(host.device_by_id(id).is_none())) != Ok(false) {
@@ -180,6 +182,10 @@ fn find(
 /// `PulseAudio` and what stands in for it.
 fn is_on_server(id: &DeviceId) -> bool {
     id.host().to_string() == PULSE
+}
+
+fn id_on_server(device: &Device) -> Option<DeviceId> {
+    device.id().ok().filter(is_on_server)
 }
 
 /// Whether this is no microphone, but what a speaker plays. Such a source is used only if its id is asked for.

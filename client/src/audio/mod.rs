@@ -9,6 +9,8 @@ mod cpal;
 mod error;
 mod file;
 mod paced;
+#[cfg(target_os = "linux")]
+mod pulse;
 mod scripted;
 mod split;
 mod stream;

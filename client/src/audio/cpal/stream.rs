@@ -1,6 +1,6 @@
 //! Streams in whatever format, rate and number of channels a device has, as mono `f32`.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, time::Duration};
 
 use cpal::{
     Device, Error, ErrorKind, FromSample, I24, InputCallbackInfo, OutputCallbackInfo, SampleFormat,
@@ -9,10 +9,12 @@ use cpal::{
 };
 
 use super::{
-    buffers::{Flow, in_any_size, without_loss},
+    buffers::in_any_size,
     callback::{microphone_callback, speaker_callback},
     failed, is_fatal,
 };
+#[cfg(target_os = "linux")]
+use crate::audio::pulse;
 use crate::audio::{
     InputFeed, InputStream, MAX_RATE, MIN_RATE, OutputFeed, OutputStream, input as input_ring,
     output as output_ring, stream::Failure,
@@ -24,7 +26,7 @@ const BUILD: Duration = Duration::from_secs(3);
 /// A device that runs until this is dropped.
 pub(super) struct Running {
     pub(super) failure: Failure,
-    streams: Vec<Stream>,
+    _stream: Box<dyn Any>,
 }
 
 /// A running device, and what makes its stream once there is a guard that keeps it running.
@@ -33,15 +35,14 @@ pub(super) struct Opened<S> {
     pub(super) stream: Box<dyn FnOnce(Box<dyn Any + Send>) -> S>,
 }
 
-/// Starts a microphone. `on_server`: through a sound server.
-pub(super) fn input(device: &Device, name: &str, on_server: bool) -> Result<Opened<InputStream>, Error> {
+/// Starts a microphone.
+pub(super) fn input(device: &Device, name: &str) -> Result<Opened<InputStream>, Error> {
     let config = match device.default_input_config() {
         Ok(config) if fits(&config) => config,
         _ => best(device.supported_input_configs()?)?,
     };
-    let open = |config: StreamConfig, format: SampleFormat, flow: &Arc<Flow>| {
+    in_any_size(&config, |config, format| {
         let (feed, failure, stream) = input_ring(name.into(), config.sample_rate);
-        let feed = (feed, flow.clone());
         let running = match format {
             SampleFormat::I8 => capture::<i8>(device, config, feed, failure.clone(), name.into()),
             SampleFormat::I16 => capture::<i16>(device, config, feed, failure.clone(), name.into()),
@@ -56,17 +57,41 @@ pub(super) fn input(device: &Device, name: &str, on_server: bool) -> Result<Open
             _ => Err(ErrorKind::UnsupportedConfig.into()),
         }?;
         running.play()?;
-        Ok(Opened { running: Running { failure, streams: vec![running] }, stream: Box::new(stream) })
-    };
-    if !on_server {
-        return in_any_size(&config, |config, format| open(config, format, &Arc::default()));
+        let running = Running { failure, _stream: Box::new(running) };
+        Ok(Opened { running, stream: Box::new(stream) })
+    })
+}
+
+/// Starts a microphone of a sound server.
+#[cfg(target_os = "linux")]
+pub(super) fn server_input(id: &str, device: &Device, name: &str) -> Result<Opened<InputStream>, Error> {
+    let rate = rate_on_server(device.default_input_config()?.sample_rate());
+    let (running, failure, stream) = pulse::open_microphone(&pulse::Device { id, name, rate })?;
+    Ok(Opened { running: Running { failure, _stream: Box::new(running) }, stream })
+}
+
+/// Starts a speaker of a sound server.
+#[cfg(target_os = "linux")]
+pub(super) fn server_output(id: &str, device: &Device, name: &str) -> Result<Opened<OutputStream>, Error> {
+    let rate = rate_on_server(device.default_output_config()?.sample_rate());
+    let (running, failure, stream) = pulse::open_speaker(&pulse::Device { id, name, rate })?;
+    Ok(Opened { running: Running { failure, _stream: Box::new(running) }, stream })
+}
+
+/// The device's own, or what the server makes of it.
+#[cfg(target_os = "linux")]
+fn rate_on_server(rate: u32) -> u32 {
+    rate.clamp(MIN_RATE, MAX_RATE)
+}
+
+#[cfg(target_os = "linux")]
+impl From<pulse::Refused> for Error {
+    fn from(refused: pulse::Refused) -> Self {
+        match refused {
+            pulse::Refused::Gone => ErrorKind::DeviceNotAvailable.into(),
+            pulse::Refused::Failed(reason) => Self::with_message(ErrorKind::BackendError, reason),
+        }
     }
-    let (mut opened, pace) = without_loss(&config, open, |config, format| {
-        let pace = device.build_input_stream_raw(config, format, |_, _| {}, |_| {}, Some(BUILD))?;
-        pace.play().map(|()| pace)
-    })?;
-    opened.running.streams.extend(pace);
-    Ok(opened)
 }
 
 /// Starts a speaker.
@@ -91,14 +116,15 @@ pub(super) fn output(device: &Device, name: &str) -> Result<Opened<OutputStream>
             _ => Err(ErrorKind::UnsupportedConfig.into()),
         }?;
         running.play()?;
-        Ok(Opened { running: Running { failure, streams: vec![running] }, stream: Box::new(stream) })
+        let running = Running { failure, _stream: Box::new(running) };
+        Ok(Opened { running, stream: Box::new(stream) })
     })
 }
 
 fn capture<T>(
     device: &Device,
     config: StreamConfig,
-    (feed, flow): (InputFeed, Arc<Flow>),
+    feed: InputFeed,
     failure: Failure,
     name: String,
 ) -> Result<Stream, Error>
@@ -106,11 +132,9 @@ where
     T: SizedSample,
     f32: FromSample<T>,
 {
-    let channels = usize::from(config.channels).max(1);
-    let mut take = microphone_callback(feed, channels);
+    let mut take = microphone_callback(feed, usize::from(config.channels));
     let callback = move |data: &[T], info: &InputCallbackInfo| {
         let times = info.timestamp();
-        flow.note(data.len() / channels);
         take(data, times.callback.saturating_duration_since(times.capture));
     };
     device.build_input_stream(config, callback, on_error(failure, name), Some(BUILD))

@@ -1,0 +1,145 @@
+//! A microphone.
+
+use std::time::{Duration, Instant};
+
+use pulseaudio::protocol::{
+    ChannelMap, Command, CreateRecordStreamReply, LatencyParams, ProtocolError, PulseError, RecordLatency,
+    RecordStreamParams,
+    stream::{BufferAttr, StreamFlags},
+};
+
+use super::{
+    ASK, Device, Opened, Refused, Running, SAMPLE, bytes,
+    connection::{Connection, Message, NO_TIME, answer},
+    duration, latency,
+};
+use crate::audio::{InputStream, input, microphone_callback};
+
+/// Sound that is handed over at once, in millionths of a second; the server gives half of it to the device.
+const PIECE: u32 = 5_000;
+/// Samples that are taken at once at most.
+const BLOCK: usize = 1_024;
+
+/// Starts a microphone.
+pub(in crate::audio) fn open(device: &Device<'_>) -> Result<Opened<InputStream>, Refused> {
+    let mut connection = Connection::open()?;
+    let params = RecordStreamParams {
+        sample_spec: device.spec(),
+        channel_map: ChannelMap::mono(),
+        source_name: Some(device.server_name()?),
+        buffer_attr: BufferAttr { fragment_size: bytes(device.rate, PIECE), ..BufferAttr::default() },
+        flags: StreamFlags { adjust_latency: true, ..StreamFlags::default() },
+        ..RecordStreamParams::default()
+    };
+    let created: CreateRecordStreamReply = connection.ask(&Command::CreateRecordStream(params))?;
+    connection.patient()?;
+    let (feed, failure, stream) = input(device.name.into(), device.rate);
+    let (channel, rate) = (created.channel, device.rate);
+    let take = microphone_callback::<f32>(feed, 1);
+    let running = Running::start(connection, device, failure.clone(), move |connection| {
+        serve(connection, channel, rate, take)
+    })?;
+    Ok((running, failure, Box::new(stream)))
+}
+
+/// When a sample was in the air.
+struct Known {
+    position: u64,
+    at: Instant,
+}
+
+fn serve(
+    mut connection: Connection,
+    channel: u32,
+    rate: u32,
+    mut take: impl FnMut(&[f32], Duration),
+) -> ProtocolError {
+    let (mut position, mut known) = (0_u64, None::<Known>);
+    let (mut asked, mut due) = (None, Instant::now());
+    let mut block = [0.0; BLOCK];
+    let version = connection.version();
+    loop {
+        let now = Instant::now();
+        if now >= due {
+            let about = LatencyParams { channel, now: NO_TIME };
+            match connection.send(&Command::GetRecordLatency(about)) {
+                Ok(sequence) => (asked, due) = (Some(sequence), now + ASK),
+                Err(error) => return error,
+            }
+        }
+        match connection.next() {
+            Ok(Message::Sound(sound)) => {
+                let now = Instant::now();
+                let (samples, _) = sound.as_chunks::<SAMPLE>();
+                let mut left = samples.len();
+                for piece in samples.chunks(BLOCK) {
+                    for (sample, bytes) in block.iter_mut().zip(piece) {
+                        *sample = f32::from_le_bytes(*bytes);
+                    }
+                    // Before the server has told, the newest sample is taken for one that has just been captured.
+                    let newest = || duration(left as u64, rate);
+                    let age = known.as_ref().map_or_else(newest, |known| known.age(position, rate, now));
+                    take(&block[..piece.len()], age);
+                    position += piece.len() as u64;
+                    left -= piece.len();
+                }
+            }
+            Ok(Message::Reply { sequence, content }) if asked == Some(sequence) => {
+                match answer::<RecordLatency>(content, version) {
+                    Ok(latency) => known = Some(Known::next(position, rate, &latency, Instant::now())),
+                    Err(error) => return error,
+                }
+            }
+            Ok(Message::Command(Command::RecordStreamKilled(_))) => {
+                return ProtocolError::ServerError(PulseError::Killed);
+            }
+            Ok(_) => {}
+            Err(error) => return error,
+        }
+    }
+}
+
+impl Known {
+    /// The answer has come at `now`: the next sample is the oldest of those that the server still has.
+    fn next(position: u64, rate: u32, told: &RecordLatency, now: Instant) -> Self {
+        let waiting =
+            told.write_offset.saturating_sub(told.read_offset).max(0).unsigned_abs() / SAMPLE as u64;
+        let age = duration(waiting, rate) + latency(told.source_usec);
+        // What a speaker plays is captured before it is heard.
+        let at = now.checked_sub(age).unwrap_or(now) + latency(told.sink_usec);
+        Self { position, at }
+    }
+
+    fn age(&self, position: u64, rate: u32, now: Instant) -> Duration {
+        now.saturating_duration_since(self.at + duration(position.saturating_sub(self.position), rate))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_as_old_as_what_waits_before_it_and_the_device_say() {
+        let now = Instant::now() + Duration::from_secs(100);
+        let told = RecordLatency {
+            sink_usec: 0,
+            source_usec: 3_000,
+            playing: true,
+            local_time: NO_TIME,
+            remote_time: NO_TIME,
+            write_offset: 480 * SAMPLE as i64 + 96,
+            read_offset: 96,
+        };
+        let known = Known::next(1_000, 48_000, &told, now);
+        assert_eq!(known.age(1_000, 48_000, now), Duration::from_millis(13));
+        // A sample is younger than the one before it, and ages.
+        assert_eq!(known.age(1_048, 48_000, now + Duration::from_millis(5)), Duration::from_millis(17));
+        // What a speaker plays is not in the air yet.
+        let monitor = RecordLatency { sink_usec: 20_000, ..told };
+        assert_eq!(Known::next(0, 48_000, &monitor, now).age(0, 48_000, now), Duration::ZERO);
+        let absurd =
+            RecordLatency { source_usec: u64::MAX, write_offset: i64::MAX, read_offset: i64::MIN, ..told };
+        assert!(Known::next(0, 1, &absurd, now).age(u64::MAX, 1, now) <= Duration::from_secs(200));
+    }
+}

@@ -1,0 +1,156 @@
+//! A speaker.
+
+use std::time::{Duration, Instant};
+
+use pulseaudio::protocol::{
+    ChannelMap, Command, CreatePlaybackStreamReply, DESCRIPTOR_SIZE, LatencyParams, PlaybackLatency,
+    PlaybackStreamParams, ProtocolError, PulseError, Request,
+    stream::{BufferAttr, StreamFlags},
+};
+
+use super::{
+    ASK, Device, Opened, Refused, Running, SAMPLE, bytes,
+    connection::{Connection, Message, NO_TIME, answer},
+    duration, latency,
+};
+use crate::audio::{OutputStream, output, speaker_callback};
+
+/// Sound that the server asks for at once, and that it has in all, in millionths of a second. What is more than two
+/// requests is shared by the device and the server.
+const REQUEST: u32 = 2_500;
+const BUFFER: u32 = 10_000;
+/// Samples that are handed over at once at most.
+const BLOCK: usize = 1_024;
+
+/// Starts a speaker.
+pub(in crate::audio) fn open(device: &Device<'_>) -> Result<Opened<OutputStream>, Refused> {
+    let mut connection = Connection::open()?;
+    let params = PlaybackStreamParams {
+        sample_spec: device.spec(),
+        channel_map: ChannelMap::mono(),
+        sink_name: Some(device.server_name()?),
+        buffer_attr: BufferAttr {
+            target_length: bytes(device.rate, BUFFER),
+            minimum_request_length: bytes(device.rate, REQUEST),
+            pre_buffering: 0,
+            ..BufferAttr::default()
+        },
+        flags: StreamFlags { adjust_latency: true, ..StreamFlags::default() },
+        ..PlaybackStreamParams::default()
+    };
+    let created: CreatePlaybackStreamReply = connection.ask(&Command::CreatePlaybackStream(params))?;
+    connection.patient()?;
+    let (feed, failure, stream) = output(device.name.into(), device.rate);
+    let rate = device.rate;
+    let fill = speaker_callback::<f32>(feed, 1);
+    let running = Running::start(connection, device, failure.clone(), move |connection| {
+        serve(connection, &created, rate, fill)
+    })?;
+    Ok((running, failure, Box::new(stream)))
+}
+
+/// When a sample is heard.
+struct Known {
+    position: i64,
+    at: Instant,
+}
+
+fn serve(
+    mut connection: Connection,
+    created: &CreatePlaybackStreamReply,
+    rate: u32,
+    mut fill: impl FnMut(&mut [f32], Duration),
+) -> ProtocolError {
+    let channel = created.channel;
+    let (mut wanted, mut position, mut known) =
+        (created.requested_bytes as usize / SAMPLE, 0_i64, None::<Known>);
+    // A second at once is more than any server asks for.
+    wanted = wanted.min(rate as usize);
+    let (mut asked, mut due) = (None, Instant::now());
+    let (mut block, mut message) = ([0.0; BLOCK], [0; DESCRIPTOR_SIZE + BLOCK * SAMPLE]);
+    let version = connection.version();
+    loop {
+        while wanted > 0 {
+            let count = wanted.min(BLOCK);
+            let ahead =
+                known.as_ref().map_or(Duration::ZERO, |known| known.ahead(position, rate, Instant::now()));
+            fill(&mut block[..count], ahead);
+            let message = &mut message[..DESCRIPTOR_SIZE + count * SAMPLE];
+            let (bytes, _) = message[DESCRIPTOR_SIZE..].as_chunks_mut::<SAMPLE>();
+            for (bytes, sample) in bytes.iter_mut().zip(&block[..count]) {
+                *bytes = sample.to_le_bytes();
+            }
+            if let Err(error) = connection.play(channel, message) {
+                return error;
+            }
+            (wanted, position) = (wanted - count, position + count as i64);
+        }
+        let now = Instant::now();
+        if now >= due {
+            let about = LatencyParams { channel, now: NO_TIME };
+            match connection.send(&Command::GetPlaybackLatency(about)) {
+                Ok(sequence) => (asked, due) = (Some(sequence), now + ASK),
+                Err(error) => return error,
+            }
+        }
+        match connection.next() {
+            Ok(Message::Command(Command::Request(Request { length, .. }))) => {
+                wanted = (wanted + length as usize / SAMPLE).min(rate as usize);
+            }
+            Ok(Message::Reply { sequence, content }) if asked == Some(sequence) => {
+                match answer::<PlaybackLatency>(content, version) {
+                    Ok(latency) => known = Some(Known::now(&latency, Instant::now())),
+                    Err(error) => return error,
+                }
+            }
+            Ok(Message::Command(Command::PlaybackStreamKilled(_))) => {
+                return ProtocolError::ServerError(PulseError::Killed);
+            }
+            Ok(_) => {}
+            Err(error) => return error,
+        }
+    }
+}
+
+impl Known {
+    /// The answer has come at `now`: the device has just taken everything before its place.
+    fn now(told: &PlaybackLatency, now: Instant) -> Self {
+        Self { position: told.read_offset / SAMPLE as i64, at: now + latency(told.sink_usec) }
+    }
+
+    /// How long it takes from `now` until the sample at `position` is heard.
+    fn ahead(&self, position: i64, rate: u32, now: Instant) -> Duration {
+        let after = position.saturating_sub(self.position);
+        let apart = duration(after.unsigned_abs(), rate);
+        let at = if after < 0 { self.at.checked_sub(apart).unwrap_or(self.at) } else { self.at + apart };
+        at.saturating_duration_since(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_heard_when_the_device_has_played_what_is_before_it() {
+        let now = Instant::now() + Duration::from_secs(100);
+        let told = PlaybackLatency {
+            sink_usec: 2_500,
+            source_usec: 0,
+            playing: true,
+            local_time: NO_TIME,
+            remote_time: NO_TIME,
+            write_offset: 0,
+            read_offset: 4_800 * SAMPLE as i64,
+            underrun_for: 0,
+            playing_for: 0,
+        };
+        let known = Known::now(&told, now);
+        assert_eq!(known.ahead(5_280, 48_000, now), Duration::from_micros(12_500));
+        assert_eq!(known.ahead(5_280, 48_000, now + Duration::from_millis(10)), Duration::from_micros(2_500));
+        // What comes too late is not heard before now.
+        assert_eq!(known.ahead(0, 48_000, now), Duration::ZERO);
+        let absurd = PlaybackLatency { sink_usec: u64::MAX, read_offset: i64::MIN, ..told };
+        assert!(Known::now(&absurd, now).ahead(i64::MAX, 1, now) <= Duration::from_secs(120));
+    }
+}
