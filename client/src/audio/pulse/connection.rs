@@ -25,6 +25,10 @@ const ANSWER: Duration = Duration::from_secs(3);
 const LARGEST: usize = 512 * 1024;
 
 /// What the server says.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for a moment, and a box would allocate for each of them"
+)]
 pub(super) enum Message<'a> {
     /// Sound of a microphone.
     Sound(&'a [u8]),
