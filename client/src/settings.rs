@@ -27,6 +27,8 @@ pub struct VoiceSettings {
     pub bitrate: u32,
     /// What is done to captured sound.
     pub processing: Processing,
+    /// Whoever is heard is about as loud as the others.
+    pub level_talkers: bool,
 }
 
 /// What is done to captured sound before anybody hears it. The system's own levels stay as they are.
@@ -114,6 +116,7 @@ impl Default for VoiceSettings {
             release_delay: 120,
             bitrate: 40_000,
             processing: Processing::default(),
+            level_talkers: true,
         }
     }
 }

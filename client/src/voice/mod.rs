@@ -96,11 +96,13 @@ impl Voice {
     pub fn new(backend: Arc<dyn Backend>, settings: VoiceSettings) -> Self {
         let clock = Arc::new(ServerClock::new(Instant::now()));
         let ticks = Arc::clone(&clock);
+        let playback = Arc::new(PlaybackControls::new(Arc::new(move |instant| ticks.at(instant))));
+        playback.level_talkers(settings.level_talkers);
         Self {
             backend,
             controls: Arc::new(CaptureControls::new(settings.clone())),
             settings,
-            playback: Arc::new(PlaybackControls::new(Arc::new(move |instant| ticks.at(instant)))),
+            playback,
             uplink: UplinkShared::new(Arc::clone(&clock)),
             clock,
             audio: Arc::default(),
@@ -290,6 +292,7 @@ impl Voice {
             self.controls.set_key(false);
         }
         self.controls.set_settings(self.settings.clone());
+        self.playback.level_talkers(self.settings.level_talkers);
         let Some(threads) = &self.threads else { return };
         if before.input != self.settings.input {
             threads.capture.replace(self.open_input());

@@ -157,6 +157,7 @@ function demoSettings(parameters: URLSearchParams, scene: string): Settings {
       release_delay: 120,
       bitrate: 40_000,
       processing: { echo_cancellation: true, noise_suppression: 'light', automatic_gain: true, high_pass: true },
+      level_talkers: true,
     },
     hotkey: known ? { input: { kind: 'key', value: 74 }, label: 'F8' } : null,
     language: parameters.get('language') ?? 'en',

@@ -532,6 +532,7 @@ describe('inside', () => {
     expect(await echo.isChecked()).toBe(false);
     expect(await read(page, 'noise-strong').isChecked()).toBe(true);
     expect(await page.getByRole('switch', { name: 'Automatic volume' }).isChecked()).toBe(true);
+    expect(await page.getByRole('switch', { name: 'Everybody about as loud' }).isChecked()).toBe(true);
   });
 
   it('says what the key does, and listens for voices alone', async () => {

@@ -27,16 +27,18 @@ pub struct PlaybackStatistics {
 /// Shared with the playback thread.
 pub struct PlaybackControls {
     deafened: AtomicBool,
+    levels: AtomicBool,
     clear: AtomicBool,
     clock: ServerTicks,
     statistics: ArcSwap<PlaybackStatistics>,
 }
 
 impl PlaybackControls {
-    /// Not deafened. `clock` is called on the playback thread, and must not block.
+    /// Not deafened, talkers as loud as they are. `clock` is called on the playback thread, and must not block.
     pub fn new(clock: ServerTicks) -> Self {
         Self {
             deafened: AtomicBool::new(false),
+            levels: AtomicBool::new(false),
             clear: AtomicBool::new(false),
             clock,
             statistics: ArcSwap::default(),
@@ -46,6 +48,11 @@ impl PlaybackControls {
     /// Switches the sound off or on. While it is off, frames are thrown away.
     pub fn set_deafened(&self, deafened: bool) {
         self.deafened.store(deafened, Relaxed);
+    }
+
+    /// Makes all talkers about as loud, or leaves them as they are.
+    pub fn level_talkers(&self, levels: bool) {
+        self.levels.store(levels, Relaxed);
     }
 
     /// Forgets all talkers and their counters: for a new connection.
@@ -61,6 +68,10 @@ impl PlaybackControls {
 
     pub(super) fn deafened(&self) -> bool {
         self.deafened.load(Relaxed)
+    }
+
+    pub(super) fn levels(&self) -> bool {
+        self.levels.load(Relaxed)
     }
 
     pub(super) fn take_clear(&self) -> bool {

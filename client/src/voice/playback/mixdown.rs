@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use voip_protocol::SessionId;
 
-use super::{HeardFrame, ServerTicks, talker::Talker};
+use super::{
+    HeardFrame, ServerTicks,
+    talker::{Gone, Talker},
+};
 use crate::{
     TalkerStatistics,
     dsp::{Limiter, RATE, add},
@@ -27,8 +30,9 @@ const EPOCH: u64 = 3_600 * RATE as u64;
 /// Talkers, as they are heard together.
 pub struct Mixdown {
     pub(super) talkers: Vec<Talker>,
-    /// Counters of talkers that have been let go.
-    gone: Vec<TalkerStatistics>,
+    /// What is kept of talkers who have been let go.
+    gone: Vec<Gone>,
+    levels: bool,
     limiter: Limiter,
     clock: ServerTicks,
     start: Instant,
@@ -40,10 +44,16 @@ impl Mixdown {
         Self {
             talkers: Vec::with_capacity(MAX_TALKERS),
             gone: Vec::new(),
+            levels: false,
             limiter: Limiter::default(),
             clock,
             start,
         }
+    }
+
+    /// Makes all talkers about as loud, or leaves them as they are.
+    pub fn level_talkers(&mut self, levels: bool) {
+        self.levels = levels;
     }
 
     /// Takes in a frame. One more talker than can be decoded is not heard until one of the others is silent.
@@ -61,7 +71,7 @@ impl Mixdown {
         block.fill(0.0);
         let mut voice = [0.0; BLOCK];
         for talker in &mut self.talkers {
-            if talker.render(&mut voice, ticks, heard_at) {
+            if talker.render(&mut voice, ticks, heard_at, self.levels) {
                 add(block, &voice);
             }
         }
@@ -70,7 +80,7 @@ impl Mixdown {
 
     /// Throws away what is under way, but no counters.
     pub(super) fn silence(&mut self) {
-        self.gone.extend(self.talkers.drain(..).map(|talker| of_one_gone(&talker)));
+        self.gone.extend(self.talkers.drain(..).map(Talker::let_go));
     }
 
     /// Forgets everything.
@@ -92,7 +102,7 @@ impl Mixdown {
         let gone = self
             .talkers
             .extract_if(.., |talker| talker.is_idle() && now.saturating_sub(talker.heard_at()) >= idle);
-        self.gone.extend(gone.map(|talker| of_one_gone(&talker)));
+        self.gone.extend(gone.map(Talker::let_go));
         if self.gone.len() > MAX_KNOWN {
             self.gone.drain(..self.gone.len() - MAX_KNOWN);
         }
@@ -100,7 +110,8 @@ impl Mixdown {
 
     /// Whoever has been heard.
     pub fn statistics(&self) -> Vec<TalkerStatistics> {
-        self.gone.iter().cloned().chain(self.talkers.iter().map(Talker::statistics)).collect()
+        let gone = self.gone.iter().map(|gone| gone.statistics.clone());
+        gone.chain(self.talkers.iter().map(Talker::statistics)).collect()
     }
 
     fn talker(&mut self, session: SessionId) -> Option<&mut Talker> {
@@ -110,9 +121,9 @@ impl Mixdown {
         if self.talkers.len() >= MAX_TALKERS {
             let silent = self.talkers.iter().enumerate().filter(|(_, talker)| talker.is_idle());
             let (longest, _) = silent.min_by_key(|(_, talker)| talker.heard_at())?;
-            self.gone.push(of_one_gone(&self.talkers.swap_remove(longest)));
+            self.gone.push(self.talkers.swap_remove(longest).let_go());
         }
-        let before = self.gone.iter().position(|talker| talker.session == session);
+        let before = self.gone.iter().position(|gone| gone.statistics.session == session);
         let before = before.map(|at| self.gone.swap_remove(at));
         self.talkers.push(Talker::new(session, before)?);
         self.talkers.last_mut()
@@ -125,9 +136,4 @@ impl Mixdown {
             None => EPOCH.saturating_sub(ticks(self.start - at)),
         }
     }
-}
-
-/// Counters stay; what is lost of late is nothing.
-fn of_one_gone(talker: &Talker) -> TalkerStatistics {
-    TalkerStatistics { loss: 0.0, felt_loss: 0.0, ..talker.statistics() }
 }

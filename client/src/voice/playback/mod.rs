@@ -284,6 +284,7 @@ impl Thread {
         if deafened {
             self.mixdown.silence();
         }
+        self.mixdown.level_talkers(self.controls.levels());
         while let Ok(frame) = self.frames.pop() {
             if !deafened {
                 self.mixdown.receive(&frame);

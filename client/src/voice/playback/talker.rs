@@ -9,8 +9,8 @@ use super::{HeardFrame, mixdown::BLOCK};
 use crate::{
     TalkerStatistics,
     dsp::{
-        Arrival, Decoder, Frame, Gather, Jitter, LossMeter, Pace, Pull, RATE, STRETCH_MIN, STRETCH_ROOM,
-        SharePacket, dbfs, fade_in, fade_out, lengthen, peak, shorten,
+        Arrival, Decoder, Frame, Gather, Jitter, Leveler, LossMeter, Pace, Pull, RATE, STRETCH_MIN,
+        STRETCH_ROOM, SharePacket, dbfs, fade_in, fade_out, lengthen, peak, shorten,
     },
 };
 
@@ -58,20 +58,29 @@ pub(super) struct Talker {
     malformed: u64,
     /// Frames that are whole although part of them was lost.
     repaired: u64,
+    leveler: Leveler,
     mouth_to_ear: Option<f32>,
     /// Counters from before this talker was let go.
     before: Option<TalkerStatistics>,
 }
 
+/// What is kept of a talker who has been let go.
+pub(super) struct Gone {
+    pub(super) statistics: TalkerStatistics,
+    leveler: Leveler,
+}
+
 impl Talker {
     /// `None`: the system has no memory for another decoder.
-    pub(super) fn new(session: SessionId, before: Option<TalkerStatistics>) -> Option<Self> {
+    pub(super) fn new(session: SessionId, before: Option<Gone>) -> Option<Self> {
+        let decoder = Decoder::new().ok()?;
+        let (before, leveler) = before.map(|gone| (gone.statistics, gone.leveler)).unzip();
         Some(Self {
             session,
             losses: LossMeter::default(),
             gather: Gather::default(),
             jitter: Jitter::default(),
-            decoder: Decoder::new().ok()?,
+            decoder,
             sound: [0.0; ROOM],
             start: 0,
             end: 0,
@@ -82,9 +91,16 @@ impl Talker {
             undecodable: 0,
             malformed: 0,
             repaired: 0,
+            leveler: leveler.unwrap_or_default(),
             mouth_to_ear: None,
             before,
         })
+    }
+
+    /// Counters and what is known of the voice stay; what is lost of late is nothing.
+    pub(super) fn let_go(self) -> Gone {
+        let statistics = TalkerStatistics { loss: 0.0, felt_loss: 0.0, ..self.statistics() };
+        Gone { statistics, leveler: self.leveler }
     }
 
     pub(super) fn session(&self) -> SessionId {
@@ -159,8 +175,14 @@ impl Talker {
     }
 
     /// Fills `voice` with the talker's next sound; false: it is silence, and `voice` is as it was. `heard_at`: the
-    /// server's clock when the first sample is heard.
-    pub(super) fn render(&mut self, voice: &mut [f32; BLOCK], now: u64, heard_at: Option<u32>) -> bool {
+    /// server's clock when the first sample is heard. `levels`: as loud as everybody.
+    pub(super) fn render(
+        &mut self,
+        voice: &mut [f32; BLOCK],
+        now: u64,
+        heard_at: Option<u32>,
+        levels: bool,
+    ) -> bool {
         let (mut filled, mut sound) = (0, [0.0; BLOCK + SLIP]);
         let needed = self.pace.needs().min(sound.len());
         while filled < needed {
@@ -175,6 +197,7 @@ impl Talker {
         }
         if filled > 0 {
             self.pace.process(&sound[..needed], voice);
+            self.leveler.process(voice, levels);
             // Between blocks only: a block is planned before it is filled.
             self.pace.catch_up(self.surplus);
         }
@@ -218,6 +241,7 @@ impl Talker {
                     let samples = frame.duration.samples();
                     let sound = &mut self.sound[self.end..self.end + samples];
                     self.undecodable += u64::from(!decode(&mut self.decoder, &frame, sound));
+                    self.leveler.learn(sound);
                     note_surplus(&mut self.surplus, &frame);
                     let quiet = dbfs(peak(sound)) < QUIET;
                     let was_quiet = std::mem::replace(&mut self.was_quiet, quiet) && !frame.first;

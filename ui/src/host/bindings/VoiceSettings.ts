@@ -46,4 +46,8 @@ bitrate: number,
 /**
  * What is done to captured sound.
  */
-processing: Processing, };
+processing: Processing, 
+/**
+ * Whoever is heard is about as loud as the others.
+ */
+level_talkers: boolean, };
