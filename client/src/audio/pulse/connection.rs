@@ -36,6 +36,8 @@ pub(super) enum Message<'a> {
     Reply { sequence: u32, content: &'a [u8] },
     /// Something that was not asked for.
     Command(Command),
+    /// Something that is not known here.
+    Unknown,
 }
 
 pub(super) struct Connection {
@@ -154,9 +156,11 @@ impl Connection {
             return Ok(Message::Sound(content));
         }
         let mut rest = content;
-        Ok(match Command::read_tag_prefixed(&mut rest, self.version)? {
-            (sequence, Command::Reply) => Message::Reply { sequence, content: rest },
-            (_, command) => Message::Command(command),
+        Ok(match Command::read_tag_prefixed(&mut rest, self.version) {
+            Ok((sequence, Command::Reply)) => Message::Reply { sequence, content: rest },
+            Ok((_, command)) => Message::Command(command),
+            // Servers learn new words.
+            Err(_) => Message::Unknown,
         })
     }
 
@@ -225,12 +229,14 @@ mod tests {
         encode_reply_message(&mut reply, 5, &name, MAX_VERSION).unwrap();
         said.extend(reply);
         said.extend(sound(3, &[2; 3_900]));
+        said.extend(sound(u32::MAX, &[7; 40]));
         let (mut connection, _server) = told(&said);
         assert!(matches!(connection.next(), Ok(Message::Sound(sound)) if sound == [1; 1_000]));
         assert!(matches!(connection.next(), Ok(Message::Command(Command::RecordStreamKilled(3)))));
         let Ok(Message::Reply { sequence: 5, content }) = connection.next() else { panic!("no reply") };
         assert_eq!(answer::<SetClientNameReply>(content, MAX_VERSION).unwrap().client_id, 7);
         assert!(matches!(connection.next(), Ok(Message::Sound(sound)) if sound == [2; 3_900]));
+        assert!(matches!(connection.next(), Ok(Message::Unknown)));
         assert!(connection.next().is_err());
     }
 

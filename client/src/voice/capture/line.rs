@@ -163,8 +163,13 @@ impl CaptureLine {
 
     /// Switches take effect at once. What comes out is later or earlier from then on, and the burst's times with it.
     fn follow_processing(&mut self) {
-        let before = self.behind();
         let settings = self.controls.settings();
+        if self.processor.follows(&settings.processing, listens(&settings)) {
+            return;
+        }
+        // What has not been caught up is left out: it would come between what is processed and what is not.
+        self.pre_roll.end(&mut self.pending);
+        let before = self.behind();
         self.processor.follow(&settings.processing, listens(&settings), &mut self.pending);
         self.burst.shift(before, self.behind());
     }

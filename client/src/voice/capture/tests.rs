@@ -477,6 +477,26 @@ fn voice_activation_sends_what_was_just_before_it_and_catches_up() {
 }
 
 #[test]
+fn a_switch_before_a_burst_has_caught_up_leaves_the_rest_out() {
+    let said = melody(240_000);
+    for processing in processings() {
+        let mut bench = after_a_pause(48_000, &said);
+        bench.hear(&said[48_000..50_000]);
+        assert!(bench.controls.pre_roll() > 1_000);
+        bench.switch(&processing);
+        bench.hear(&said[50_000..70_000]);
+        bench.switch(&Processing::OFF);
+        bench.hear(&said[70_000..96_000]);
+        let sent = bench.recorder.take();
+        assert_eq!((bench.controls.pre_roll(), sent.iter().filter(|frame| frame.first).count()), (0, 1));
+        // One frame for each 10 ms, whatever was switched.
+        assert!(sent.len().abs_diff(100) <= 3, "{processing:?}: {}", sent.len());
+        let last = &decoded(&sent)[(sent.len() - 20) * 480..];
+        assert!(wrong_by(last, &said, bench.start) < Duration::from_millis(2), "{processing:?}");
+    }
+}
+
+#[test]
 fn a_pre_roll_never_holds_what_was_not_meant_for_others() {
     let said = melody(96_000);
     // What was said while muted.
