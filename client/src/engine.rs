@@ -390,7 +390,12 @@ impl Engine {
             }
             Some(Pending::Join(channel, reply)) => {
                 match &result {
-                    Ok(()) => self.channel = Some(channel),
+                    Ok(()) => {
+                        if self.channel != Some(channel) {
+                            self.voice.unlock();
+                        }
+                        self.channel = Some(channel);
+                    }
                     // Nobody asked: the channel to return to is not open to us any more.
                     Err(error) if reply.is_none() => {
                         self.channel = None;

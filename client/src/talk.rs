@@ -105,6 +105,11 @@ impl Talk {
         }
     }
 
+    /// Without the key nothing goes on: those who hear it are others now, or the microphone is.
+    pub fn unlock(&mut self) {
+        (self.locked, self.since_press) = (false, DOUBLE_TAP);
+    }
+
     /// The microphone was switched off or on. Who switches it on again does not talk before the next press.
     pub fn mute(&mut self, muted: bool) {
         self.muted = muted;
@@ -157,6 +162,7 @@ impl Talk {
 
     /// The microphone is gone: the burst under way, if any, is over. True if there was one, whose end is to be marked.
     pub fn cut(&mut self) -> bool {
+        self.unlock();
         self.remaining = 0;
         std::mem::take(&mut self.sending)
     }
@@ -354,6 +360,23 @@ mod tests {
         let held = VoiceSettings { key: KeyAction::Hold, ..tapped.clone() };
         assert_eq!(frames(&mut talk, &held, QUIET, 1), [LAST]);
         assert_eq!(frames(&mut talk, &tapped, QUIET, 1), [Decision::Drop]);
+    }
+
+    #[test]
+    fn no_lock_outlives_the_microphone_or_the_channel() {
+        let settings = VoiceSettings { key: KeyAction::Tap, ..settings(TalkMode::PushToTalk) };
+        let cut = |talk: &mut Talk| {
+            talk.cut();
+        };
+        for lose in [cut, Talk::unlock] {
+            let mut talk = Talk::default();
+            tap(&mut talk, &settings);
+            assert_eq!(frames(&mut talk, &settings, QUIET, 1), [FIRST]);
+            lose(&mut talk);
+            assert!(!frames(&mut talk, &settings, QUIET, 2).contains(&FIRST) && !talk.sending());
+            tap(&mut talk, &settings);
+            assert_eq!(frames(&mut talk, &settings, QUIET, 1), [FIRST]);
+        }
     }
 
     #[derive(Clone, Debug)]

@@ -19,7 +19,7 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pulseaudio::protocol::{ProtocolError, PulseError, SampleFormat, SampleSpec};
@@ -32,6 +32,8 @@ use connection::Connection;
 
 /// How often the server is asked how old its sound is.
 const ASK: Duration = Duration::from_millis(200);
+/// An answer that takes longer tells nothing of now.
+const PROMPT: Duration = Duration::from_millis(5);
 /// Bytes of a sample.
 const SAMPLE: usize = size_of::<f32>();
 
@@ -130,6 +132,14 @@ fn duration(samples: u64, rate: u32) -> Duration {
 /// A latency as the server tells it, a minute at most.
 fn latency(micros: u64) -> Duration {
     Duration::from_micros(micros.min(60_000_000))
+}
+
+/// Now, if this is the answer to what was `asked`, and tells of now: one that took its time says nothing of when it was
+/// written, and is of use only where nothing is `known` yet.
+fn in_time(asked: Option<(u32, Instant)>, sequence: u32, known: bool) -> Option<Instant> {
+    let (_, at) = asked.filter(|(expected, _)| *expected == sequence)?;
+    let now = Instant::now();
+    (!known || now.saturating_duration_since(at) <= PROMPT).then_some(now)
 }
 
 /// Bytes of so many millionths of a second.

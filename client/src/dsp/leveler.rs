@@ -20,6 +20,9 @@ const MOST: f32 = 4.0;
 const RISE: f32 = 1.000_014_4;
 const FALL: f32 = 0.999_928;
 
+/// How what was too loud is forgotten while nothing is as loud: 2 dB a second, for each sample.
+const FORGETS: f32 = 0.999_990_4;
+
 /// One talker's.
 #[derive(Clone, Debug)]
 pub struct Leveler {
@@ -40,10 +43,21 @@ impl Leveler {
     pub fn learn(&mut self, sound: &[f32]) {
         let power = sound.iter().map(|sample| sample * sample).sum::<f32>() / sound.len().max(1) as f32;
         // Also false for what is not a number.
-        if power > SILENCE && power > self.power * PAUSE && power.is_finite() {
-            self.measured = (self.measured + sound.len() as f32).min(MEMORY);
-            self.power += (power - self.power) * sound.len() as f32 / self.measured;
+        if !(power > SILENCE && power.is_finite()) {
+            return;
         }
+        if power <= self.power * PAUSE {
+            // Or it was a thump that has been measured, and all the talk since is softer.
+            if self.power > TARGET {
+                self.power *= FORGETS.powf(sound.len() as f32);
+            }
+            return;
+        }
+        if power * PAUSE > self.power {
+            self.measured = self.measured.min(ENOUGH);
+        }
+        self.measured = (self.measured + sound.len() as f32).min(MEMORY);
+        self.power += (power - self.power) * sound.len() as f32 / self.measured;
     }
 
     /// Changes what is about to be heard; `on`: towards the same level as everybody's, else towards what it was.
@@ -97,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_pause_is_no_soft_talk_and_noise_between_words_is_not_raised() {
-        let voice: Vec<f32> = voice_like(10 * RATE as usize);
+        let voice: Vec<f32> = voice_like(10 * RATE as usize).iter().map(|sample| sample * 0.3).collect();
         let mut leveler = Leveler::default();
         voice.chunks(480).for_each(|frame| leveler.learn(frame));
         let before = leveler.power;
@@ -106,6 +120,20 @@ mod tests {
             leveler.learn(&[0.01; 480]);
         }
         assert_eq!(leveler.power, before);
+    }
+
+    #[test]
+    fn a_thump_is_forgotten() {
+        let voice: Vec<f32> = voice_like(20 * RATE as usize).iter().map(|sample| sample * 0.07).collect();
+        let mut leveler = Leveler::default();
+        leveler.learn(&[0.9; 480]);
+        let mut last = Vec::new();
+        for frame in voice.chunks(480) {
+            leveler.learn(frame);
+            last = frame.to_vec();
+            leveler.process(&mut last, true);
+        }
+        assert!(leveler.gain > 1.5 && !last.is_empty(), "{}", leveler.gain);
     }
 
     proptest! {

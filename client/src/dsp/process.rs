@@ -106,7 +106,7 @@ impl Processor {
         if self.follows(settings, listens) {
             return;
         }
-        (self.settings, self.listens) = (settings.clone(), listens);
+        (self.settings, self.listens, self.voice) = (settings.clone(), listens, None);
         let passed = self.parts.is_empty();
         let mut before = std::mem::take(&mut self.parts);
         for part in Part::wanted(settings, listens) {

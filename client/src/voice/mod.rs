@@ -235,6 +235,7 @@ impl Voice {
     /// Leaves the voice plane.
     pub async fn disconnect(&mut self) {
         self.uplink.line.store(None);
+        self.controls.unlock();
         let Some(line) = self.line.take() else { return };
         self.way = line.socket.way();
         if let Some(downlink) = line.downlink {
@@ -260,8 +261,14 @@ impl Voice {
         self.publish_keys();
     }
 
+    /// A talk that goes on without the key ends: those who hear it are others now.
+    pub fn unlock(&self) {
+        self.controls.unlock();
+    }
+
     /// Out of the channel: nothing is sealed or opened any more.
     pub fn leave(&mut self) {
+        self.unlock();
         if let Some(line) = &mut self.line {
             line.keys.clear();
         }

@@ -4,19 +4,21 @@ use std::time::{Duration, Instant};
 
 use pulseaudio::protocol::{
     ChannelMap, Command, CreateRecordStreamReply, LatencyParams, ProtocolError, PulseError, RecordLatency,
-    RecordStreamParams,
+    RecordStreamMovedParams, RecordStreamParams,
     stream::{BufferAttr, StreamFlags},
 };
 
 use super::{
     ASK, Device, Opened, Refused, Running, SAMPLE, bytes,
     connection::{Connection, Message, NO_TIME, answer},
-    duration, latency,
+    duration, in_time, latency,
 };
 use crate::audio::{InputStream, input, microphone_callback};
 
 /// Sound that is handed over at once, in millionths of a second; the server gives half of it to the device.
 const PIECE: u32 = 5_000;
+/// How the name of what hears a speaker ends.
+const MONITOR: &str = ".monitor";
 /// Samples that are taken at once at most.
 const BLOCK: usize = 1_024;
 
@@ -34,12 +36,16 @@ pub(in crate::audio) fn open(device: &Device<'_>) -> Result<Opened<InputStream>,
     let created: CreateRecordStreamReply = connection.ask(&Command::CreateRecordStream(params))?;
     connection.patient()?;
     let (feed, failure, stream) = input(device.name.into(), device.rate);
-    let (channel, rate) = (created.channel, device.rate);
+    let (channel, rate, monitor) = (created.channel, device.rate, device.id.ends_with(MONITOR));
     let take = microphone_callback::<f32>(feed, 1);
     let running = Running::start(connection, device, failure.clone(), move |connection| {
-        serve(connection, channel, rate, take)
+        serve(connection, channel, rate, monitor, take)
     })?;
     Ok((running, failure, Box::new(stream)))
+}
+
+fn is_monitor(moved: &RecordStreamMovedParams) -> bool {
+    moved.device_name.to_bytes().ends_with(MONITOR.as_bytes())
 }
 
 /// When a sample was in the air.
@@ -52,6 +58,7 @@ fn serve(
     mut connection: Connection,
     channel: u32,
     rate: u32,
+    monitor: bool,
     mut take: impl FnMut(&[f32], Duration),
 ) -> ProtocolError {
     let (mut position, mut known) = (0_u64, None::<Known>);
@@ -63,7 +70,7 @@ fn serve(
         if now >= due {
             let about = LatencyParams { channel, now: NO_TIME };
             match connection.send(&Command::GetRecordLatency(about)) {
-                Ok(sequence) => (asked, due) = (Some(sequence), now + ASK),
+                Ok(sequence) => (asked, due) = (Some((sequence, now)), now + ASK),
                 Err(error) => return error,
             }
         }
@@ -84,11 +91,16 @@ fn serve(
                     left -= piece.len();
                 }
             }
-            Ok(Message::Reply { sequence, content }) if asked == Some(sequence) => {
+            Ok(Message::Reply { sequence, content }) => {
+                let Some(now) = in_time(asked, sequence, known.is_some()) else { continue };
                 match answer::<RecordLatency>(content, version) {
-                    Ok(latency) => known = Some(Known::next(position, rate, &latency, Instant::now())),
+                    Ok(latency) => known = Some(Known::next(position, rate, &latency, now)),
                     Err(error) => return error,
                 }
+            }
+            // A microphone that is gone, and now this would be what the speaker plays.
+            Ok(Message::Command(Command::RecordStreamMoved(moved))) if is_monitor(&moved) && !monitor => {
+                return ProtocolError::ServerError(PulseError::Killed);
             }
             Ok(Message::Command(Command::RecordStreamKilled(_))) => {
                 return ProtocolError::ServerError(PulseError::Killed);

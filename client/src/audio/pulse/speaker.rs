@@ -11,7 +11,7 @@ use pulseaudio::protocol::{
 use super::{
     ASK, Device, Opened, Refused, Running, SAMPLE, bytes,
     connection::{Connection, Message, NO_TIME, answer},
-    duration, latency,
+    duration, in_time, latency,
 };
 use crate::audio::{OutputStream, output, speaker_callback};
 
@@ -19,8 +19,8 @@ use crate::audio::{OutputStream, output, speaker_callback};
 /// requests is shared by the device and the server.
 const REQUEST: u32 = 2_500;
 const BUFFER: u32 = 10_000;
-/// Samples that are handed over at once at most.
-const BLOCK: usize = 1_024;
+/// Bytes that no server asks for at once.
+const ABSURD: u32 = 16 * 1024 * 1024;
 
 /// Starts a speaker.
 pub(in crate::audio) fn open(device: &Device<'_>) -> Result<Opened<OutputStream>, Refused> {
@@ -62,16 +62,21 @@ fn serve(
     mut fill: impl FnMut(&mut [f32], Duration),
 ) -> ProtocolError {
     let channel = created.channel;
-    let (mut wanted, mut position, mut known) =
-        (created.requested_bytes as usize / SAMPLE, 0_i64, None::<Known>);
-    // A second at once is more than any server asks for.
-    wanted = wanted.min(rate as usize);
+    let (mut wanted, mut position, mut known) = (0, 0_i64, None::<Known>);
+    let mut request = created.requested_bytes;
     let (mut asked, mut due) = (None, Instant::now());
-    let (mut block, mut message) = ([0.0; BLOCK], [0; DESCRIPTOR_SIZE + BLOCK * SAMPLE]);
+    // As much as the ring holds: what is asked for at once is handed over at once, so that it is known how much that is.
+    let most = (rate / 2).max(1) as usize;
+    let (mut block, mut message) = (vec![0.0; most], vec![0; DESCRIPTOR_SIZE + most * SAMPLE]);
     let version = connection.version();
     loop {
+        if request > ABSURD {
+            return ProtocolError::Invalid(format!("a request of {request} bytes"));
+        }
+        // All of it: what is not handed over is never asked for again.
+        wanted += std::mem::take(&mut request) as usize / SAMPLE;
         while wanted > 0 {
-            let count = wanted.min(BLOCK);
+            let count = wanted.min(most);
             let ahead =
                 known.as_ref().map_or(Duration::ZERO, |known| known.ahead(position, rate, Instant::now()));
             fill(&mut block[..count], ahead);
@@ -89,17 +94,16 @@ fn serve(
         if now >= due {
             let about = LatencyParams { channel, now: NO_TIME };
             match connection.send(&Command::GetPlaybackLatency(about)) {
-                Ok(sequence) => (asked, due) = (Some(sequence), now + ASK),
+                Ok(sequence) => (asked, due) = (Some((sequence, now)), now + ASK),
                 Err(error) => return error,
             }
         }
         match connection.next() {
-            Ok(Message::Command(Command::Request(Request { length, .. }))) => {
-                wanted = (wanted + length as usize / SAMPLE).min(rate as usize);
-            }
-            Ok(Message::Reply { sequence, content }) if asked == Some(sequence) => {
+            Ok(Message::Command(Command::Request(Request { length, .. }))) => request = length,
+            Ok(Message::Reply { sequence, content }) => {
+                let Some(now) = in_time(asked, sequence, known.is_some()) else { continue };
                 match answer::<PlaybackLatency>(content, version) {
-                    Ok(latency) => known = Some(Known::now(&latency, Instant::now())),
+                    Ok(latency) => known = Some(Known::now(&latency, now)),
                     Err(error) => return error,
                 }
             }

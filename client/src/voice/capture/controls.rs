@@ -18,6 +18,7 @@ use crate::{VoiceSettings, dsp::dbfs};
 pub struct CaptureControls {
     key: AtomicBool,
     presses: AtomicU32,
+    unlocks: AtomicU32,
     muted: AtomicBool,
     settings: ArcSwap<VoiceSettings>,
     duration: AtomicU8,
@@ -37,6 +38,7 @@ impl CaptureControls {
         Self {
             key: AtomicBool::new(false),
             presses: AtomicU32::new(0),
+            unlocks: AtomicU32::new(0),
             muted: AtomicBool::new(false),
             settings: ArcSwap::from_pointee(settings.clamped()),
             duration: AtomicU8::new(FrameDuration::Ms10 as u8),
@@ -54,6 +56,11 @@ impl CaptureControls {
         if !self.key.swap(pressed, AcqRel) && pressed {
             self.presses.fetch_add(1, Release);
         }
+    }
+
+    /// A talk that goes on without the key ends: whoever would hear it from now on is somebody else.
+    pub fn unlock(&self) {
+        self.unlocks.fetch_add(1, Release);
     }
 
     /// Switches the microphone off or on.
@@ -115,6 +122,11 @@ impl CaptureControls {
     /// How often the key has been pressed, and whether it is down now.
     pub(super) fn key(&self) -> (u32, bool) {
         (self.presses.load(Acquire), self.key.load(Acquire))
+    }
+
+    /// How often that was.
+    pub(super) fn unlocks(&self) -> u32 {
+        self.unlocks.load(Acquire)
     }
 
     pub(super) fn muted(&self) -> bool {

@@ -30,6 +30,7 @@ const STRAY: Duration = Duration::from_millis(10);
 pub struct CaptureLine {
     talk: Talk,
     presses: u32,
+    unlocks: u32,
     sender: Sender,
     controls: Arc<CaptureControls>,
     device: Option<Device>,
@@ -67,6 +68,7 @@ impl CaptureLine {
         Self {
             talk: Talk::default(),
             presses: 0,
+            unlocks: 0,
             sender: Sender::new(sink, plan),
             controls,
             device: None,
@@ -85,6 +87,7 @@ impl CaptureLine {
         self.device = Some(Device { resampler: Resampler::new(sample_rate, RATE), clock, given: 0 });
         self.pending.clear();
         self.pre_roll = PreRoll::default();
+        self.voice = None;
         self.processor.reset();
         // A key that was tapped while there was no microphone is not meant any more.
         self.presses = self.controls.key().0;
@@ -158,6 +161,9 @@ impl CaptureLine {
             if !self.talk.sending() {
                 self.pre_roll.end(&mut self.pending);
             }
+            if self.controls.muted() {
+                self.pre_roll.forget();
+            }
         }
     }
 
@@ -168,7 +174,10 @@ impl CaptureLine {
             return;
         }
         // What has not been caught up is left out: it would come between what is processed and what is not.
-        self.pre_roll.end(&mut self.pending);
+        if self.talk.sending() {
+            self.pre_roll.end(&mut self.pending);
+            self.pre_roll.forget();
+        }
         let before = self.behind();
         self.processor.follow(&settings.processing, listens(&settings), &mut self.pending);
         self.burst.shift(before, self.behind());
@@ -210,6 +219,9 @@ impl CaptureLine {
         self.controls.note_transmitting(self.talk.sending());
         match decision {
             Decision::Send { first, last, silent } => {
+                if first && settings.mode != TalkMode::VoiceActivation {
+                    self.pre_roll.forget();
+                }
                 if first {
                     self.pre_roll.begin(&mut self.pending);
                 }
@@ -226,6 +238,10 @@ impl CaptureLine {
     }
 
     fn follow_controls(&mut self, settings: &VoiceSettings) {
+        let unlocks = self.controls.unlocks();
+        if std::mem::replace(&mut self.unlocks, unlocks) != unlocks {
+            self.talk.unlock();
+        }
         let (presses, down) = self.controls.key();
         // Of taps between two frames the last two say it all.
         for _ in 0..presses.wrapping_sub(self.presses).min(2) {

@@ -533,6 +533,39 @@ fn a_key_that_is_tapped_twice_between_two_frames_locks() {
 }
 
 #[test]
+fn a_lock_ends_with_the_channel_and_with_the_microphone() {
+    let mut bench = Bench::new(48_000, TalkMode::PushToTalk);
+    let settings = VoiceSettings::clone(&bench.controls.settings());
+    bench.controls.set_settings(VoiceSettings { key: crate::KeyAction::Tap, ..settings });
+    let tap = |bench: &Bench| [true, false].map(|pressed| bench.controls.set_key(pressed));
+    tap(&bench);
+    bench.hear(&voice_like(9_600));
+    assert!(bench.controls.transmitting());
+    bench.controls.unlock();
+    bench.hear(&voice_like(9_600));
+    assert!(!bench.controls.transmitting());
+    // A tap that is meant to end it, while there is no microphone, does not begin it again.
+    tap(&bench);
+    bench.hear(&voice_like(9_600));
+    bench.line.closed();
+    tap(&bench);
+    bench.line.opened(48_000);
+    bench.hear(&voice_like(9_600));
+    assert!(!bench.controls.transmitting());
+}
+
+#[test]
+fn what_voice_activation_kept_is_not_sent_by_another_mode() {
+    let said = melody(96_000);
+    let mut bench = after_a_pause(48_000, &said);
+    let settings = VoiceSettings::clone(&bench.controls.settings());
+    bench.controls.set_settings(VoiceSettings { mode: TalkMode::Continuous, ..settings });
+    bench.hear(&vec![0.0; 24_000]);
+    let heard = decoded(&bench.recorder.take());
+    assert!(heard.len() >= 23_000 && loudest(&heard) < 0.01, "{}", loudest(&heard));
+}
+
+#[test]
 fn another_microphone_begins_without_what_was_left_of_the_last() {
     let said = melody(96_000);
     for processing in processings() {
