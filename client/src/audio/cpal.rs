@@ -68,26 +68,14 @@ impl Backend for Cpal {
     fn open_input(&self, id: Option<&str>) -> Result<InputStream, AudioError> {
         let microphone = |host: &Host| host.default_input_device().filter(|device| !is_monitor(device));
         open(id, microphone, AudioError::NoMicrophone, |device, hold| {
-            let name = name_of(device);
-            #[cfg(target_os = "linux")]
-            if let Some(id) = id_on_server(device) {
-                let opened = stream::server_input(id.id(), device, &name)?;
-                return Ok((opened.running, (opened.stream)(hold)));
-            }
-            let opened = stream::input(device, &name)?;
+            let opened = stream::input(device, &name_of(device))?;
             Ok((opened.running, (opened.stream)(hold)))
         })
     }
 
     fn open_output(&self, id: Option<&str>) -> Result<OutputStream, AudioError> {
         open(id, Host::default_output_device, AudioError::NoSpeaker, |device, hold| {
-            let name = name_of(device);
-            #[cfg(target_os = "linux")]
-            if let Some(id) = id_on_server(device) {
-                let opened = stream::server_output(id.id(), device, &name)?;
-                return Ok((opened.running, (opened.stream)(hold)));
-            }
-            let opened = stream::output(device, &name)?;
+            let opened = stream::output(device, &name_of(device))?;
             Ok((opened.running, (opened.stream)(hold)))
         })
     }
@@ -127,7 +115,7 @@ fn open<S: Send + 'static>(
 }
 
 /// Waits for the hold to be released. Meanwhile looks whether the device is still there: when it goes, a sound
-/// server moves its streams elsewhere without a word, a microphone's even to what the speaker plays.
+/// server moves its streams elsewhere, a microphone's even to what the speaker plays.
 fn watch(device: &Device, failure: &Failure, stop: &Receiver<()>) {
     let id = id_on_server(device);
     while stop.recv_timeout(WATCH) == Err(RecvTimeoutError::Timeout) {

@@ -11,7 +11,9 @@ mod speaker;
 
 use std::{
     any::Any,
+    convert::Infallible,
     ffi::CString,
+    io,
     net::Shutdown,
     os::unix::net::UnixStream,
     sync::{
@@ -22,13 +24,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pulseaudio::protocol::{ProtocolError, PulseError, SampleFormat, SampleSpec};
+use pulseaudio::protocol::{Command, LatencyParams, ProtocolError, PulseError, SampleFormat, SampleSpec};
 
 pub(super) use microphone::open as open_microphone;
 pub(super) use speaker::open as open_speaker;
 
 use super::{AudioError, stream::Failure};
-use connection::Connection;
+use connection::{Connection, NO_TIME};
 
 /// How often the server is asked how old its sound is.
 const ASK: Duration = Duration::from_millis(200);
@@ -70,13 +72,13 @@ impl From<ProtocolError> for Refused {
     fn from(error: ProtocolError) -> Self {
         match error {
             ProtocolError::ServerError(PulseError::NoEntity) => Self::Gone,
-            error => Self::Failed(error.to_string()),
+            error => Self::Failed(words(&error)),
         }
     }
 }
 
-impl From<std::io::Error> for Refused {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
         ProtocolError::Io(error).into()
     }
 }
@@ -97,14 +99,14 @@ impl Running {
         connection: Connection,
         device: &Device<'_>,
         failure: Failure,
-        serve: impl FnOnce(Connection) -> ProtocolError + Send + 'static,
+        serve: impl FnOnce(Connection) -> Result<Infallible, ProtocolError> + Send + 'static,
     ) -> Result<Self, Refused> {
         let (stopping, socket) = (Arc::new(AtomicBool::new(false)), connection.socket()?);
         let (stopped, name) = (Arc::clone(&stopping), device.name.to_owned());
         let thread = std::thread::Builder::new().name("sound-stream".into()).spawn(move || {
-            let error = serve(connection);
+            let Err(error) = serve(connection);
             if !stopped.load(Relaxed) {
-                failure.set(AudioError::Failed { device: name, reason: error.to_string() });
+                failure.set(AudioError::Failed { device: name, reason: words(&error) });
             }
         })?;
         Ok(Self { stopping, socket, thread: Some(thread) })
@@ -123,6 +125,20 @@ impl Drop for Running {
     }
 }
 
+/// What a person is told.
+fn words(error: &ProtocolError) -> String {
+    match error {
+        ProtocolError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "the sound server has ended the connection".into()
+        }
+        ProtocolError::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            "the sound server does not answer".into()
+        }
+        ProtocolError::ServerError(PulseError::Killed) => "the sound server has taken the device away".into(),
+        error => error.to_string(),
+    }
+}
+
 /// Time that so many samples take, a minute at most.
 fn duration(samples: u64, rate: u32) -> Duration {
     let rate = u64::from(rate.max(1));
@@ -134,12 +150,40 @@ fn latency(micros: u64) -> Duration {
     Duration::from_micros(micros.min(60_000_000))
 }
 
-/// Now, if this is the answer to what was `asked`, and tells of now: one that took its time says nothing of when it was
-/// written, and is of use only where nothing is `known` yet.
-fn in_time(asked: Option<(u32, Instant)>, sequence: u32, known: bool) -> Option<Instant> {
-    let (_, at) = asked.filter(|(expected, _)| *expected == sequence)?;
-    let now = Instant::now();
-    (!known || now.saturating_duration_since(at) <= PROMPT).then_some(now)
+/// Asks the server now and then how old its sound is.
+struct Asking {
+    channel: u32,
+    last: Option<(u32, Instant)>,
+    due: Instant,
+}
+
+impl Asking {
+    fn about(channel: u32) -> Self {
+        Self { channel, last: None, due: Instant::now() }
+    }
+
+    /// Asks if it is time to.
+    fn ask(
+        &mut self,
+        connection: &mut Connection,
+        question: fn(LatencyParams) -> Command,
+    ) -> Result<(), ProtocolError> {
+        let now = Instant::now();
+        if now >= self.due {
+            let sequence =
+                connection.send(&question(LatencyParams { channel: self.channel, now: NO_TIME }))?;
+            (self.last, self.due) = (Some((sequence, now)), now + ASK);
+        }
+        Ok(())
+    }
+
+    /// Now, if this is the answer, and tells of now: one that took its time says nothing of when it was written, and is
+    /// of use only where nothing is `known` yet.
+    fn answered(&self, sequence: u32, known: bool) -> Option<Instant> {
+        let (_, at) = self.last.filter(|(expected, _)| *expected == sequence)?;
+        let now = Instant::now();
+        (!known || now.saturating_duration_since(at) <= PROMPT).then_some(now)
+    }
 }
 
 /// Bytes of so many millionths of a second.

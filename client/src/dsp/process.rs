@@ -99,9 +99,10 @@ impl Processor {
         self.settings == *settings && self.listens == listens
     }
 
-    /// Does from now on what `settings` say, and `listens` for voices if that is wanted; what is on before and after goes on as it was, and only what is within a
-    /// part that is switched off is lost. `done` is sound that has come out and that nobody has taken yet: where
-    /// nothing was done so far it comes in again, so that it does not hold up what comes after it.
+    /// Does from now on what `settings` say, and `listens` for voices if that is wanted; what is on before and after
+    /// goes on as it was, and only what is within a part that is switched off is lost. `done` is sound that has come
+    /// out and that nobody has taken yet: where nothing was done so far it comes in again, so that it does not hold up
+    /// what comes after it.
     pub fn follow(&mut self, settings: &Processing, listens: bool, done: &mut Vec<f32>) {
         if self.follows(settings, listens) {
             return;

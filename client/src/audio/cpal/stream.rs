@@ -8,6 +8,8 @@ use cpal::{
     traits::{DeviceTrait, StreamTrait},
 };
 
+#[cfg(target_os = "linux")]
+use super::id_on_server;
 use super::{
     buffers::in_any_size,
     callback::{microphone_callback, speaker_callback},
@@ -37,6 +39,10 @@ pub(super) struct Opened<S> {
 
 /// Starts a microphone.
 pub(super) fn input(device: &Device, name: &str) -> Result<Opened<InputStream>, Error> {
+    #[cfg(target_os = "linux")]
+    if let Some(id) = id_on_server(device) {
+        return server_input(id.id(), device, name);
+    }
     let config = match device.default_input_config() {
         Ok(config) if fits(&config) => config,
         _ => best(device.supported_input_configs()?)?,
@@ -64,7 +70,7 @@ pub(super) fn input(device: &Device, name: &str) -> Result<Opened<InputStream>, 
 
 /// Starts a microphone of a sound server.
 #[cfg(target_os = "linux")]
-pub(super) fn server_input(id: &str, device: &Device, name: &str) -> Result<Opened<InputStream>, Error> {
+fn server_input(id: &str, device: &Device, name: &str) -> Result<Opened<InputStream>, Error> {
     let rate = rate_on_server(device.default_input_config()?.sample_rate());
     let (running, failure, stream) = pulse::open_microphone(&pulse::Device { id, name, rate })?;
     Ok(Opened { running: Running { failure, _stream: Box::new(running) }, stream })
@@ -72,7 +78,7 @@ pub(super) fn server_input(id: &str, device: &Device, name: &str) -> Result<Open
 
 /// Starts a speaker of a sound server.
 #[cfg(target_os = "linux")]
-pub(super) fn server_output(id: &str, device: &Device, name: &str) -> Result<Opened<OutputStream>, Error> {
+fn server_output(id: &str, device: &Device, name: &str) -> Result<Opened<OutputStream>, Error> {
     let rate = rate_on_server(device.default_output_config()?.sample_rate());
     let (running, failure, stream) = pulse::open_speaker(&pulse::Device { id, name, rate })?;
     Ok(Opened { running: Running { failure, _stream: Box::new(running) }, stream })
@@ -96,6 +102,10 @@ impl From<pulse::Refused> for Error {
 
 /// Starts a speaker.
 pub(super) fn output(device: &Device, name: &str) -> Result<Opened<OutputStream>, Error> {
+    #[cfg(target_os = "linux")]
+    if let Some(id) = id_on_server(device) {
+        return server_output(id.id(), device, name);
+    }
     let config = match device.default_output_config() {
         Ok(config) if fits(&config) => config,
         _ => best(device.supported_output_configs()?)?,

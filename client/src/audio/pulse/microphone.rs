@@ -1,17 +1,20 @@
 //! A microphone.
 
-use std::time::{Duration, Instant};
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
 use pulseaudio::protocol::{
-    ChannelMap, Command, CreateRecordStreamReply, LatencyParams, ProtocolError, PulseError, RecordLatency,
+    ChannelMap, Command, CreateRecordStreamReply, ProtocolError, PulseError, RecordLatency,
     RecordStreamMovedParams, RecordStreamParams,
     stream::{BufferAttr, StreamFlags},
 };
 
 use super::{
-    ASK, Device, Opened, Refused, Running, SAMPLE, bytes,
-    connection::{Connection, Message, NO_TIME, answer},
-    duration, in_time, latency,
+    Asking, Device, Opened, Refused, Running, SAMPLE, bytes,
+    connection::{Connection, Message, answer},
+    duration, latency,
 };
 use crate::audio::{InputStream, input, microphone_callback};
 
@@ -60,22 +63,15 @@ fn serve(
     rate: u32,
     monitor: bool,
     mut take: impl FnMut(&[f32], Duration),
-) -> ProtocolError {
+) -> Result<Infallible, ProtocolError> {
     let (mut position, mut known) = (0_u64, None::<Known>);
-    let (mut asked, mut due) = (None, Instant::now());
+    let mut asking = Asking::about(channel);
     let mut block = [0.0; BLOCK];
     let version = connection.version();
     loop {
-        let now = Instant::now();
-        if now >= due {
-            let about = LatencyParams { channel, now: NO_TIME };
-            match connection.send(&Command::GetRecordLatency(about)) {
-                Ok(sequence) => (asked, due) = (Some((sequence, now)), now + ASK),
-                Err(error) => return error,
-            }
-        }
-        match connection.next() {
-            Ok(Message::Sound(sound)) => {
+        asking.ask(&mut connection, Command::GetRecordLatency)?;
+        match connection.next()? {
+            Message::Sound(sound) => {
                 let now = Instant::now();
                 let (samples, _) = sound.as_chunks::<SAMPLE>();
                 let mut left = samples.len();
@@ -91,22 +87,20 @@ fn serve(
                     left -= piece.len();
                 }
             }
-            Ok(Message::Reply { sequence, content }) => {
-                let Some(now) = in_time(asked, sequence, known.is_some()) else { continue };
-                match answer::<RecordLatency>(content, version) {
-                    Ok(latency) => known = Some(Known::next(position, rate, &latency, now)),
-                    Err(error) => return error,
+            Message::Reply { sequence, content } => {
+                if let Some(now) = asking.answered(sequence, known.is_some()) {
+                    known =
+                        Some(Known::next(position, rate, &answer::<RecordLatency>(content, version)?, now));
                 }
             }
             // A microphone that is gone, and now this would be what the speaker plays.
-            Ok(Message::Command(Command::RecordStreamMoved(moved))) if is_monitor(&moved) && !monitor => {
-                return ProtocolError::ServerError(PulseError::Killed);
+            Message::Command(Command::RecordStreamMoved(moved)) if is_monitor(&moved) && !monitor => {
+                return Err(ProtocolError::ServerError(PulseError::Killed));
             }
-            Ok(Message::Command(Command::RecordStreamKilled(_))) => {
-                return ProtocolError::ServerError(PulseError::Killed);
+            Message::Command(Command::RecordStreamKilled(_)) => {
+                return Err(ProtocolError::ServerError(PulseError::Killed));
             }
-            Ok(_) => {}
-            Err(error) => return error,
+            _ => {}
         }
     }
 }
@@ -129,7 +123,7 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::connection::NO_TIME, *};
 
     #[test]
     fn a_sample_is_as_old_as_what_waits_before_it_and_the_device_say() {

@@ -1,17 +1,20 @@
 //! A speaker.
 
-use std::time::{Duration, Instant};
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
 use pulseaudio::protocol::{
-    ChannelMap, Command, CreatePlaybackStreamReply, DESCRIPTOR_SIZE, LatencyParams, PlaybackLatency,
-    PlaybackStreamParams, ProtocolError, PulseError, Request,
+    ChannelMap, Command, CreatePlaybackStreamReply, DESCRIPTOR_SIZE, PlaybackLatency, PlaybackStreamParams,
+    ProtocolError, PulseError, Request,
     stream::{BufferAttr, StreamFlags},
 };
 
 use super::{
-    ASK, Device, Opened, Refused, Running, SAMPLE, bytes,
-    connection::{Connection, Message, NO_TIME, answer},
-    duration, in_time, latency,
+    Asking, Device, Opened, Refused, Running, SAMPLE, bytes,
+    connection::{Connection, Message, answer},
+    duration, latency,
 };
 use crate::audio::{OutputStream, output, speaker_callback};
 
@@ -60,18 +63,18 @@ fn serve(
     created: &CreatePlaybackStreamReply,
     rate: u32,
     mut fill: impl FnMut(&mut [f32], Duration),
-) -> ProtocolError {
+) -> Result<Infallible, ProtocolError> {
     let channel = created.channel;
     let (mut wanted, mut position, mut known) = (0, 0_i64, None::<Known>);
     let mut request = created.requested_bytes;
-    let (mut asked, mut due) = (None, Instant::now());
+    let mut asking = Asking::about(channel);
     // As much as the ring holds: what is asked for at once is handed over at once, so that it is known how much that is.
     let most = (rate / 2).max(1) as usize;
     let (mut block, mut message) = (vec![0.0; most], vec![0; DESCRIPTOR_SIZE + most * SAMPLE]);
     let version = connection.version();
     loop {
         if request > ABSURD {
-            return ProtocolError::Invalid(format!("a request of {request} bytes"));
+            return Err(ProtocolError::Invalid(format!("a request of {request} bytes")));
         }
         // All of it: what is not handed over is never asked for again.
         wanted += std::mem::take(&mut request) as usize / SAMPLE;
@@ -85,33 +88,21 @@ fn serve(
             for (bytes, sample) in bytes.iter_mut().zip(&block[..count]) {
                 *bytes = sample.to_le_bytes();
             }
-            if let Err(error) = connection.play(channel, message) {
-                return error;
-            }
+            connection.play(channel, message)?;
             (wanted, position) = (wanted - count, position + count as i64);
         }
-        let now = Instant::now();
-        if now >= due {
-            let about = LatencyParams { channel, now: NO_TIME };
-            match connection.send(&Command::GetPlaybackLatency(about)) {
-                Ok(sequence) => (asked, due) = (Some((sequence, now)), now + ASK),
-                Err(error) => return error,
-            }
-        }
-        match connection.next() {
-            Ok(Message::Command(Command::Request(Request { length, .. }))) => request = length,
-            Ok(Message::Reply { sequence, content }) => {
-                let Some(now) = in_time(asked, sequence, known.is_some()) else { continue };
-                match answer::<PlaybackLatency>(content, version) {
-                    Ok(latency) => known = Some(Known::now(&latency, now)),
-                    Err(error) => return error,
+        asking.ask(&mut connection, Command::GetPlaybackLatency)?;
+        match connection.next()? {
+            Message::Command(Command::Request(Request { length, .. })) => request = length,
+            Message::Reply { sequence, content } => {
+                if let Some(now) = asking.answered(sequence, known.is_some()) {
+                    known = Some(Known::now(&answer::<PlaybackLatency>(content, version)?, now));
                 }
             }
-            Ok(Message::Command(Command::PlaybackStreamKilled(_))) => {
-                return ProtocolError::ServerError(PulseError::Killed);
+            Message::Command(Command::PlaybackStreamKilled(_)) => {
+                return Err(ProtocolError::ServerError(PulseError::Killed));
             }
-            Ok(_) => {}
-            Err(error) => return error,
+            _ => {}
         }
     }
 }
@@ -133,7 +124,7 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::connection::NO_TIME, *};
 
     #[test]
     fn a_sample_is_heard_when_the_device_has_played_what_is_before_it() {

@@ -161,6 +161,7 @@ impl CaptureLine {
             if !self.talk.sending() {
                 self.pre_roll.end(&mut self.pending);
             }
+            // Nor is what is said while muted.
             if self.controls.muted() {
                 self.pre_roll.forget();
             }
@@ -229,8 +230,8 @@ impl CaptureLine {
                 self.controls.note_pre_roll(self.pre_roll.behind());
                 self.send(plan, first, last, silent);
             }
-            // What was said before a key was pressed, or while muted, is nobody's business.
-            Decision::Drop if settings.mode == TalkMode::VoiceActivation && !self.controls.muted() => {
+            // What was said before a key was pressed is nobody's business.
+            Decision::Drop if settings.mode == TalkMode::VoiceActivation => {
                 self.pre_roll.keep(&self.pending[newest]);
             }
             Decision::Drop => self.pre_roll.forget(),
